@@ -1,0 +1,61 @@
+//! `GET /healthcheck`
+
+use std::time::Duration;
+
+use lambda_http::http::StatusCode;
+use serde_json::json;
+use shared::api::{self, Problem, Request, Response, StartError};
+use shared::config;
+use shared::events::Publisher;
+use shared::store::Store;
+
+/// Every dependency answers within this time, or fails.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the repository depends on.
+pub struct App {
+    /// The table.
+    pub store: Store,
+    /// The bus.
+    pub publisher: Publisher,
+}
+
+impl App {
+    /// Reads the settings of this process and opens its clients.
+    ///
+    /// # Errors
+    /// When a setting is missing.
+    pub async fn from_env() -> Result<Self, StartError> {
+        let config = config::environment();
+        let aws = config::aws().await;
+        Ok(Self {
+            store: Store::new(&aws, config.table_name()?),
+            publisher: Publisher::new(&aws, config.event_bus_name()?),
+        })
+    }
+}
+
+/// Asks every dependency: 200 when all answer, 503 when one does not.
+///
+/// # Errors
+/// None but 500, when the answer cannot be written as JSON.
+pub async fn handle(app: &App, _: Request) -> Result<Response, Problem> {
+    let table = tokio::time::timeout(TIMEOUT, app.store.ping());
+    let bus = tokio::time::timeout(TIMEOUT, app.publisher.ping());
+    let (table, bus) = tokio::join!(table, bus);
+    let (table, bus) = (matches!(table, Ok(Ok(()))), matches!(bus, Ok(Ok(()))));
+    let word = |passes| if passes { "pass" } else { "fail" };
+    let status = if table && bus {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    api::json(
+        status,
+        &json!({
+            "status": word(table && bus),
+            "version": env!("CARGO_PKG_VERSION"),
+            "details": {"dynamodb": {"status": word(table)}, "eventbridge": {"status": word(bus)}},
+        }),
+    )
+}

@@ -1,0 +1,9 @@
+//! The Lambda function.
+
+use check_health::{App, handle};
+use shared::api::serve;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    serve(App::from_env, handle).await
+}

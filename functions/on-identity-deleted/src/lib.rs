@@ -1,0 +1,42 @@
+//! `iam.user.deleted` and `iam.tenant.deleted` → that owner is removed from every flow.
+
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use lambda_runtime::{Error, LambdaEvent};
+use shared::api::concurrently;
+use shared::events::OwnerDeleted;
+use shared::flow::Flow;
+use shared::store::{self, Change, Store};
+
+/// Flows worked on before the owner's flows are asked for again.
+const BATCH: i32 = 100;
+
+/// Removes the owner from all its flows. Every flow is one conditional change, so an event that is
+/// delivered again goes on where the last delivery ended.
+///
+/// # Errors
+/// When the event is not what the contract says, or the table fails: it comes again, and in the end
+/// is set aside.
+pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
+    let owner = OwnerDeleted::read(&event.payload.detail)?;
+    let mut changed = 0_usize;
+    let mut last = None;
+    loop {
+        let ids = store.ids_of_owner(&owner.id, last, BATCH).await?;
+        if ids.is_empty() {
+            tracing::info!(event = %event.payload.detail_type, flows.changed = changed, "owner.deleted");
+            return Ok(());
+        }
+        last = ids.last().copied();
+        changed += ids.len();
+        let decide = |flow: Option<&Flow>| {
+            Ok::<_, store::Error>(Change::from(
+                flow.and_then(|flow| flow.without_owner(&owner.id)),
+            ))
+        };
+        for result in
+            concurrently(ids.into_iter().map(|id| store.change(id, decide)).collect()).await
+        {
+            result?;
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The table's stream → the event bus: what has been stored is announced, and nothing else.
+
+use aws_lambda_events::event::dynamodb::EventRecord;
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_sdk_sqs::error::DisplayErrorContext;
+use lambda_runtime::LambdaEvent;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::api::StartError;
+use shared::config;
+use shared::events::{FlowEvent, PublishError, Publisher, events_of_change};
+use shared::store::{self, Head, read_head};
+use shared::telemetry::{Metric, count};
+
+/// SQS takes no larger message.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Where events go, and where changes go that cannot be read.
+pub struct App {
+    /// The bus.
+    pub publisher: Publisher,
+    /// The queue service.
+    pub queues: aws_sdk_sqs::Client,
+    /// The queue of unreadable changes.
+    pub unreadable_queue_url: String,
+}
+
+impl App {
+    /// Reads the settings of this process and opens its clients.
+    ///
+    /// # Errors
+    /// When a setting is missing.
+    pub async fn from_env() -> Result<Self, StartError> {
+        let config = config::environment();
+        let aws = config::aws().await;
+        Ok(Self {
+            publisher: Publisher::new(&aws, config.event_bus_name()?),
+            queues: aws_sdk_sqs::Client::new(&aws),
+            unreadable_queue_url: config.unreadable_queue_url()?,
+        })
+    }
+}
+
+/// A batch of the stream. Records are read one by one, so that one that cannot be read stops no other.
+#[derive(Deserialize)]
+pub struct Batch {
+    /// The records as they came.
+    #[serde(rename = "Records")]
+    pub records: Vec<Box<RawValue>>,
+}
+
+/// Why a record is no change of a flow.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("the record is not one of a table's stream")]
+    Record(#[source] serde_json::Error),
+    #[error("the image is not a flow")]
+    Image(#[source] store::Error),
+    #[error("the event cannot be written")]
+    Event(#[source] serde_json::Error),
+}
+
+/// Publishes the events of every record, in order, and names the first record that has to be
+/// delivered again. One that can never be published is set aside whole, so that it blocks nothing.
+///
+/// # Errors
+/// When a record that failed has no sequence number to name it by; then the whole batch comes again.
+pub async fn handle(
+    app: &App,
+    event: LambdaEvent<Batch>,
+) -> Result<DynamoDbEventResponse, lambda_runtime::Error> {
+    let records = event.payload.records;
+    let mut events: Vec<FlowEvent> = Vec::new();
+    // For each event, which record it comes from.
+    let mut origins = Vec::new();
+    let mut failed = vec![false; records.len()];
+    for (index, record) in records.iter().enumerate() {
+        match read(record) {
+            Ok(found) => {
+                origins.extend(found.iter().map(|_| index));
+                events.extend(found);
+            }
+            Err(error) => set_aside(app, record, &error, failed.get_mut(index)).await,
+        }
+    }
+    let results = app.publisher.publish(&events).await;
+    count(
+        Metric::EventsPublished,
+        results.iter().filter(|result| result.is_ok()).count(),
+    );
+    for (index, result) in origins.into_iter().zip(results) {
+        let (Some(record), failed) = (records.get(index), failed.get_mut(index)) else {
+            continue;
+        };
+        match result {
+            Ok(()) => {}
+            Err(error @ PublishError::Never(_)) => set_aside(app, record, &error, failed).await,
+            Err(error) => {
+                tracing::warn!(error = %error, "publish.failed");
+                if let Some(failed) = failed {
+                    *failed = true;
+                }
+            }
+        }
+    }
+    let mut response = DynamoDbEventResponse::default();
+    // The mapping delivers again everything from the first failure on.
+    if let Some((record, _)) = records.iter().zip(failed).find(|(_, failed)| *failed) {
+        let mut failure = DynamoDbBatchItemFailure::default();
+        failure.item_identifier =
+            Some(sequence_number(record).ok_or("a record that failed has no sequence number")?);
+        response.batch_item_failures.push(failure);
+    }
+    Ok(response)
+}
+
+fn read(record: &RawValue) -> Result<Vec<FlowEvent>, Unreadable> {
+    let record: EventRecord = serde_json::from_str(record.get()).map_err(Unreadable::Record)?;
+    let image = |item: serde_dynamo::Item| -> Result<Option<Head>, Unreadable> {
+        if item.is_empty() {
+            Ok(None)
+        } else {
+            read_head(item).map(Some).map_err(Unreadable::Image)
+        }
+    };
+    let (before, after) = (
+        image(record.change.old_image)?,
+        image(record.change.new_image)?,
+    );
+    events_of_change(before.as_ref(), after.as_ref()).map_err(Unreadable::Event)
+}
+
+/// Keeps a record that can never be published where an operator finds it. When even that fails, the
+/// record counts as failed and comes again.
+async fn set_aside(
+    app: &App,
+    record: &RawValue,
+    error: &(dyn std::error::Error + Sync),
+    failed: Option<&mut bool>,
+) {
+    tracing::error!(error = %error, cause = error.source().map(tracing::field::display), "change.unreadable");
+    count(Metric::ChangesUnreadable, 1);
+    let message = if record.get().len() <= MAX_MESSAGE_BYTES {
+        record.get().to_owned()
+    } else {
+        without_old_image(record)
+    };
+    let call = app
+        .queues
+        .send_message()
+        .queue_url(&app.unreadable_queue_url)
+        .message_body(message);
+    if let Err(error) = call.send().await {
+        tracing::error!(error = %DisplayErrorContext(&error), "change.not_set_aside");
+        if let Some(failed) = failed {
+            *failed = true;
+        }
+    }
+}
+
+/// Two images of the largest items do not fit one message; the older is still in the backups.
+fn without_old_image(record: &RawValue) -> String {
+    let mut value: serde_json::Value = serde_json::from_str(record.get()).unwrap_or_default();
+    if let Some(change) = value
+        .get_mut("dynamodb")
+        .and_then(serde_json::Value::as_object_mut)
+    {
+        change.remove("OldImage");
+    }
+    value.to_string()
+}
+
+fn sequence_number(record: &RawValue) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(record.get()).ok()?;
+    value
+        .pointer("/dynamodb/SequenceNumber")?
+        .as_str()
+        .map(Into::into)
+}

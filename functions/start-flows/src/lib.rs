@@ -1,0 +1,13 @@
+//! `POST /flows/multiple/start`
+
+use shared::api::{App, Problem, Request, Response, control_many, read_body, start_flow};
+use shared::identity::Permission;
+
+/// Starts every flow whose id is in the body; one that fails leaves the others alone.
+///
+/// # Errors
+/// See [`Problem`].
+pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
+    let caller = app.authorize(&request, Permission::Control).await?;
+    control_many(read_body(&request)?, |id| start_flow(app, &caller, id)).await
+}

@@ -1,0 +1,124 @@
+//! What more than one route does with a flow.
+
+use lambda_http::http::StatusCode;
+use serde_json::Value;
+
+use super::bulk::{MAX_BULK_CONTROL, bulk_errors, concurrently};
+use super::respond::{json as answer, run_response};
+use super::{App, Body, Problem, Response, Wording, scope};
+use crate::flow::{Fields, Flow, FlowId, Status};
+use crate::identity::Caller;
+use crate::store::Change;
+
+/// Changes a flow of the caller's, and gives the state it is left in.
+///
+/// # Errors
+/// 404 in these words, or what `decide` says.
+pub async fn change_flow(
+    app: &App,
+    caller: &Caller,
+    id: FlowId,
+    wording: &Wording,
+    mut decide: impl FnMut(&Flow) -> Result<Change, Problem> + Send,
+) -> Result<Flow, Problem> {
+    let scope = scope(caller);
+    let not_found = || Problem::FlowNotFound(wording.clone());
+    let decide = |flow: Option<&Flow>| {
+        decide(
+            flow.filter(|flow| scope.contains(flow))
+                .ok_or_else(not_found)?,
+        )
+    };
+    app.store.change(id, decide).await?.ok_or_else(not_found)
+}
+
+/// What a PATCH with these members makes of a flow.
+///
+/// # Errors
+/// 409 while it runs, 400 when it would not be valid.
+pub fn patch(
+    app: &App,
+    caller: &Caller,
+    flow: &Flow,
+    fields: &Fields<'_>,
+    wording: &Wording,
+) -> Result<Change, Problem> {
+    if flow.status != Status::Inactive {
+        return Err(Problem::NotInactive(flow.status, wording.clone()));
+    }
+    Ok(flow
+        .patch(caller, fields.clone(), app.component_check)?
+        .into())
+}
+
+/// Starts a flow of the caller's.
+///
+/// # Errors
+/// 404, 409 while it is stopping, 422 when it is not complete.
+pub async fn start_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
+    change_flow(app, caller, id, &Wording::Control, |flow| {
+        Ok(flow.start(caller)?.into())
+    })
+    .await
+}
+
+/// Stops a flow of the caller's.
+///
+/// # Errors
+/// 404.
+pub async fn stop_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
+    change_flow(app, caller, id, &Wording::Control, |flow| {
+        Ok(flow.stop(caller).into())
+    })
+    .await
+}
+
+/// Starts or stops every flow whose id is in the body: a bare array with one result per id, in
+/// order, as upstream's clients read it.
+///
+/// # Errors
+/// 400 when the body is no array, or too long.
+pub async fn control_many<F>(
+    body: Body<'_>,
+    control: impl Fn(FlowId) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Flow, Problem>>,
+{
+    let ids = match body {
+        Body::Array(ids) if ids.len() <= MAX_BULK_CONTROL => ids,
+        Body::Array(_) => {
+            return Err(Problem::InvalidBody(format!(
+                "Expecting at most {MAX_BULK_CONTROL} flow ids"
+            )));
+        }
+        Body::Object(_) => {
+            return Err(Problem::InvalidBody(
+                "No flow ids given. Expecting an array of flow ids".into(),
+            ));
+        }
+    };
+    let control = &control;
+    let work = ids.into_iter().map(|id| async move {
+        let sent: Value = serde_json::from_str(id.get()).unwrap_or_default();
+        let result = match sent.as_str().and_then(|id| id.parse().ok()) {
+            Some(id) => control(id).await,
+            None => Err(Problem::InvalidId),
+        };
+        result.map_or_else(
+            |problem| bulk_errors(&problem, Some(&shorten(sent))),
+            |flow| run_response(&flow),
+        )
+    });
+    let results = concurrently(work.collect()).await;
+    answer(StatusCode::OK, &results)
+}
+
+/// An id that is none is not repeated at length.
+fn shorten(sent: Value) -> Value {
+    match sent {
+        Value::String(text) => text.chars().take(64).collect::<String>().into(),
+        Value::Array(_) | Value::Object(_) => Value::Null,
+        scalar => scalar,
+    }
+}

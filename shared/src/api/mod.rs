@@ -1,0 +1,116 @@
+//! HTTP in and out.
+
+mod body;
+mod bulk;
+mod cursor;
+mod flows;
+mod headers;
+mod list;
+mod problem;
+mod respond;
+mod serve;
+
+use aws_config::SdkConfig;
+
+use crate::config::{self, Config, ConfigError};
+use crate::flow::{ComponentCheck, FlowId};
+use crate::identity::{Caller, KeyError, Permission, Verifier};
+use crate::store::{Scope, Store};
+
+pub use body::{Body, read_body};
+pub use bulk::{MAX_BULK_WRITE, bulk_errors, concurrently};
+pub use flows::{change_flow, control_many, patch, start_flow, stop_flow};
+pub use list::{list_query, page_response};
+pub use problem::{Problem, Wording};
+pub use respond::{deleted, flow_response, json, plain_flow, run_response, warnings};
+pub use serve::{Request, Response, answer, path, serve};
+
+/// What the flow routes share: who calls, and the table.
+pub struct App {
+    /// Verifies tokens.
+    pub verifier: Verifier,
+    /// The flows.
+    pub store: Store,
+    /// When nodes must be complete.
+    pub component_check: ComponentCheck,
+}
+
+/// Why a function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl App {
+    /// Reads the settings of this process and opens its clients.
+    ///
+    /// # Errors
+    /// When a setting is missing or makes no sense.
+    pub async fn from_env() -> Result<Self, StartError> {
+        Self::new(&config::environment(), &config::aws().await)
+    }
+
+    /// An app with these settings.
+    ///
+    /// # Errors
+    /// When a setting is missing or makes no sense.
+    pub fn new(
+        config: &Config<impl Fn(&str) -> Option<String>>,
+        aws: &SdkConfig,
+    ) -> Result<Self, StartError> {
+        Ok(Self {
+            verifier: Verifier::new(config.auth()?)?,
+            store: Store::new(aws, config.table_name()?),
+            component_check: config.component_check()?,
+        })
+    }
+
+    /// The caller, if it may do this.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 403 without the permission.
+    pub async fn authorize(
+        &self,
+        request: &Request,
+        permission: Permission,
+    ) -> Result<Caller, Problem> {
+        let caller = self
+            .verifier
+            .verify(headers::authorization(request))
+            .await?;
+        if caller.may(permission) {
+            Ok(caller)
+        } else {
+            Err(Problem::MissingPermission("MISSING_PERMISSION"))
+        }
+    }
+}
+
+/// Whose flows a caller sees.
+#[must_use]
+pub fn scope(caller: &Caller) -> Scope {
+    if caller.is_admin() {
+        Scope::All
+    } else {
+        Scope::Owners(caller.owner_ids().map(Into::into).collect())
+    }
+}
+
+/// The flow id in the path.
+///
+/// # Errors
+/// 400 when it is not well-formed.
+pub fn flow_id(request: &Request) -> Result<FlowId, Problem> {
+    use lambda_http::RequestExt;
+
+    let id = request
+        .path_parameters_ref()
+        .and_then(|parameters| parameters.first("id"))
+        .unwrap_or_default();
+    id.parse().map_err(|_| Problem::InvalidId)
+}

@@ -1,0 +1,333 @@
+use lambda_http::http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use super::Response;
+use super::respond::body;
+use crate::flow::{Fault, StartError, Status};
+use crate::identity::AuthError;
+use crate::store;
+
+/// Everything that can be wrong with a request. The only place that knows HTTP statuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// There is no caller.
+    #[error("the caller is not known")]
+    Unauthenticated(#[source] AuthError),
+    /// The caller may not do this; the text clients know for it.
+    #[error("{0}")]
+    MissingPermission(&'static str),
+    /// The id in the path is not well-formed.
+    #[error("the id is not well-formed")]
+    InvalidId,
+    /// Query parameters are wrong; their names.
+    #[error("parameters are not valid")]
+    InvalidParameters(Vec<String>),
+    /// The body is not what the route reads.
+    #[error("the body is not valid: {0}")]
+    InvalidBody(String),
+    /// The body is in a language the route does not read.
+    #[error("the media type is not supported")]
+    UnsupportedMediaType,
+    /// The body is larger than 1 MiB, or a flow larger than an item.
+    #[error("the request is too large")]
+    TooLarge,
+    /// A page does not fit an answer.
+    #[error("the page is too large")]
+    PageTooLarge,
+    /// The flow obeys not every rule.
+    #[error("the flow is not valid")]
+    InvalidFlow(Vec<Fault>),
+    /// The flow lacks what it needs to run.
+    #[error("the flow is not complete")]
+    IncompleteFlow(Vec<Fault>),
+    /// There is no such flow, or it is not the caller's; in the route's words.
+    #[error("there is no such flow")]
+    FlowNotFound(Wording),
+    /// The flow runs.
+    #[error("the flow is not inactive")]
+    NotInactive(Status, Wording),
+    /// The last run has not ended.
+    #[error("the flow is stopping")]
+    Stopping,
+    /// There is no such route.
+    #[error("there is no such route")]
+    RouteNotFound,
+    /// The route has other methods.
+    #[error("the method is not allowed")]
+    MethodNotAllowed(Vec<&'static str>),
+    /// Not now: later.
+    #[error("not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Our fault.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The routes say the same in different words, and clients know them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wording {
+    /// `GET /flows/{id}`
+    Get,
+    /// `PATCH` and `DELETE /flows/{id}`
+    Write,
+    /// start and stop
+    Control,
+    /// An item of `PATCH /flows/bulk`, with the id as it was sent.
+    Item(String),
+}
+
+impl Wording {
+    fn not_found(&self) -> String {
+        match self {
+            Self::Get => "No flow found".into(),
+            Self::Write => "Flow not found".into(),
+            Self::Control => "No flow with this ID found".into(),
+            Self::Item(id) => format!("Flow {id} not found"),
+        }
+    }
+
+    fn not_inactive(&self, status: Status) -> String {
+        match self {
+            Self::Item(id) => format!("Flow {id} is not inactive. Current status: {status}"),
+            _ => format!("Flow is not inactive. Current status: {status}"),
+        }
+    }
+}
+
+/// What a kind of problem is: status, the last part of its `type`, and its title.
+struct Kind(StatusCode, &'static str, &'static str);
+
+impl Problem {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unauthenticated(AuthError::NoKeys(_)) | Self::Unavailable(_) => Kind(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The service is not available at the moment",
+            ),
+            Self::Unauthenticated(_) => Kind(
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "A valid bearer token is needed",
+            ),
+            Self::MissingPermission(_) => Kind(
+                StatusCode::FORBIDDEN,
+                "missing-permission",
+                "The token lacks a permission",
+            ),
+            Self::InvalidId | Self::InvalidParameters(_) => Kind(
+                StatusCode::BAD_REQUEST,
+                "invalid-parameter",
+                "A parameter is not valid",
+            ),
+            Self::InvalidBody(_) => Kind(
+                StatusCode::BAD_REQUEST,
+                "invalid-body",
+                "The body cannot be read",
+            ),
+            Self::UnsupportedMediaType => Kind(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body must be JSON",
+            ),
+            Self::TooLarge => Kind(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The request is too large",
+            ),
+            Self::PageTooLarge => Kind(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "page-too-large",
+                "The page is too large",
+            ),
+            Self::InvalidFlow(_) => Kind(
+                StatusCode::BAD_REQUEST,
+                "validation-failed",
+                "The flow is not valid",
+            ),
+            Self::IncompleteFlow(_) => Kind(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "incomplete-flow",
+                "The flow lacks what it needs to run",
+            ),
+            Self::FlowNotFound(_) => Kind(
+                StatusCode::NOT_FOUND,
+                "flow-not-found",
+                "There is no such flow",
+            ),
+            Self::NotInactive(..) => Kind(
+                StatusCode::CONFLICT,
+                "flow-not-inactive",
+                "The flow is not inactive",
+            ),
+            Self::Stopping => Kind(
+                StatusCode::CONFLICT,
+                "flow-stopping",
+                "The flow is stopping",
+            ),
+            Self::RouteNotFound => Kind(
+                StatusCode::NOT_FOUND,
+                "route-not-found",
+                "There is no such route",
+            ),
+            Self::MethodNotAllowed(_) => Kind(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The route has other methods",
+            ),
+            Self::Internal(_) => Kind(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong here",
+            ),
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// The entries of `errors[]`: upstream's texts and numbers, a stable `reason`, and a `pointer`
+    /// into the body where there is one.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Map<String, Value>> {
+        let code = self.status().as_u16();
+        let entry = |message: &str, reason: &str| entry(message, code, reason, None);
+        match self {
+            Self::InvalidFlow(faults) | Self::IncompleteFlow(faults) => faults
+                .iter()
+                .map(|fault| fault_entry(fault, code))
+                .collect(),
+            Self::InvalidParameters(names) => names
+                .iter()
+                .map(|name| entry(&format!("Invalid {name} parameter"), "parameter.invalid"))
+                .collect(),
+            Self::Unauthenticated(error) => vec![match error {
+                AuthError::MissingHeader => entry("Missing authorization header.", "token.missing"),
+                AuthError::InvalidHeader => {
+                    entry("Invalid authorization header", "token.malformed")
+                }
+                AuthError::InvalidToken => entry("Token invalid.", "token.invalid"),
+                AuthError::NoKeys(_) => {
+                    entry("Tokens cannot be verified at the moment.", "unavailable")
+                }
+            }],
+            Self::MissingPermission(message) => vec![entry(message, "permission.missing")],
+            Self::InvalidId => vec![entry("Invalid id", "id.invalid")],
+            Self::InvalidBody(message) => vec![entry(message, "body.invalid")],
+            Self::UnsupportedMediaType => vec![entry("unsupported media type", "body.media_type")],
+            Self::TooLarge => vec![entry("request entity too large", "body.too_large")],
+            Self::PageTooLarge => {
+                vec![entry(
+                    "The flows of this page are too large for one answer. Ask for a smaller page[size].",
+                    "page.too_large",
+                )]
+            }
+            Self::FlowNotFound(wording) => vec![entry(&wording.not_found(), "flow.not_found")],
+            Self::NotInactive(status, wording) => {
+                vec![entry(&wording.not_inactive(*status), "flow.not_inactive")]
+            }
+            Self::Stopping => vec![entry("Flow is stopping", "flow.stopping")],
+            Self::RouteNotFound => vec![entry("Not found", "route.not_found")],
+            Self::MethodNotAllowed(_) => {
+                vec![entry("Method not allowed", "route.method_not_allowed")]
+            }
+            Self::Unavailable(_) => vec![entry("Please try again later.", "unavailable")],
+            Self::Internal(_) => vec![entry("Internal server error", "internal")],
+        }
+    }
+
+    /// The answer (RFC 9457), which also carries upstream's array.
+    #[must_use]
+    pub fn into_response(self, instance: &str, request_id: &str) -> Response {
+        let Kind(status, kind, title) = self.kind();
+        let text = json!({
+            "type": format!("/problems/{kind}"),
+            "title": title,
+            "status": status.as_u16(),
+            "instance": instance,
+            "requestId": request_id,
+            "errors": self.entries(),
+        });
+        let mut response = body(status, text.to_string());
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        match self {
+            Self::MethodNotAllowed(methods) => {
+                if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
+                    headers.insert(header::ALLOW, methods);
+                }
+            }
+            _ if status == StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// What a flow lacks, in the form of an error that was not raised.
+pub(super) fn fault_entry(fault: &Fault, code: u16) -> Map<String, Value> {
+    entry(&fault.message, code, fault.reason, Some(&fault.pointer))
+}
+
+/// The code under which a flow that is not complete is refused, and warned of.
+pub(super) const INCOMPLETE: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
+fn entry(message: &str, code: u16, reason: &str, pointer: Option<&str>) -> Map<String, Value> {
+    let mut entry = Map::new();
+    entry.insert("message".into(), message.into());
+    entry.insert("code".into(), code.into());
+    entry.insert("reason".into(), reason.into());
+    if let Some(pointer) = pointer {
+        entry.insert("pointer".into(), pointer.into());
+    }
+    entry
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        Self::Unauthenticated(error)
+    }
+}
+
+impl From<Vec<Fault>> for Problem {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::InvalidFlow(faults)
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Stopping => Self::Stopping,
+            StartError::Incomplete(missing) => Self::IncompleteFlow(missing),
+        }
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::TooLarge => Self::TooLarge,
+            store::Error::PageTooLarge => Self::PageTooLarge,
+            store::Error::Unavailable(_) => Self::Unavailable(error.into()),
+            store::Error::Unreadable(_) | store::Error::Refused(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(error.into())
+    }
+}

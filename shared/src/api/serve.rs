@@ -1,0 +1,191 @@
+//! From a Lambda event to a handler and back.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::http::{HeaderValue, Method, StatusCode, header};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::{Adapter, Context, LambdaEvent, RequestExt, Service, service_fn};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+
+use super::{Problem, StartError};
+use crate::telemetry;
+
+/// A request as a handler gets it.
+pub type Request = lambda_http::Request;
+/// An answer as a handler gives it.
+pub type Response = lambda_http::Response<lambda_http::Body>;
+
+/// The version of the contract.
+const API_VERSION: HeaderValue = HeaderValue::from_static("1");
+/// What is left of a function's time for saying that it ran out.
+const MARGIN: Duration = Duration::from_millis(500);
+/// Paths in answers are cut after this many characters.
+const MAX_INSTANCE: usize = 256;
+
+/// What a URI's query cannot hold, though gateways pass it on.
+const NOT_IN_QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Runs a function whose `handle` answers requests with the help of what `open` gives, until the
+/// sandbox ends.
+///
+/// # Errors
+/// When `open` fails, or the runtime cannot be reached.
+pub async fn serve<A, F, O>(
+    open: impl AsyncFnOnce() -> Result<A, StartError>,
+    handle: F,
+) -> Result<(), lambda_http::Error>
+where
+    A: Send + Sync + 'static,
+    F: Fn(&'static A, Request) -> O + Sync,
+    O: Future<Output = Result<Response, Problem>> + Send,
+{
+    telemetry::init();
+    // The app lives as long as the sandbox.
+    let app: &'static A = Box::leak(Box::new(open().await?));
+    let handle = &handle;
+    lambda_runtime::run(service_fn(|event| answer(app, handle, event))).await
+}
+
+/// Answers one event of an HTTP API (payload format 2.0). Every failure becomes an answer.
+///
+/// # Errors
+/// Never.
+pub async fn answer<A, F, O>(
+    app: &'static A,
+    handle: F,
+    event: LambdaEvent<ApiGatewayV2httpRequest>,
+) -> Result<impl Serialize + use<A, F, O>, Infallible>
+where
+    A: Sync,
+    F: Fn(&'static A, Request) -> O + Sync,
+    O: Future<Output = Result<Response, Problem>> + Send,
+{
+    let LambdaEvent {
+        mut payload,
+        context,
+    } = event;
+    repair(&mut payload);
+    let event = LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context);
+    let handle = &handle;
+    Adapter::from(service_fn(|request| async move {
+        Ok::<_, Infallible>(respond(app, handle, request).await)
+    }))
+    .call(event)
+    .await
+}
+
+async fn respond<A, F, O>(app: &'static A, handle: F, request: Request) -> Response
+where
+    F: Fn(&'static A, Request) -> O,
+    O: Future<Output = Result<Response, Problem>> + Send,
+{
+    let start = Instant::now();
+    let is_head = request.method() == Method::HEAD;
+    let instance: String = path(&request).chars().take(MAX_INSTANCE).collect();
+    let request_id = request_id(&request);
+    let time = time_left(request.lambda_context_ref());
+    let work = AssertUnwindSafe(tokio::time::timeout(time, handle(app, request))).catch_unwind();
+    let result = match work.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(elapsed)) => Err(Problem::Unavailable(elapsed.into())),
+        Err(_) => Err(Problem::Internal("the handler panicked".into())),
+    };
+    let mut response = result.unwrap_or_else(|problem| {
+        log_problem(&problem, &request_id);
+        problem.into_response(&instance, &request_id)
+    });
+    if is_head {
+        *response.body_mut() = lambda_http::Body::Empty;
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert("x-api-version", API_VERSION);
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(request.id = %request_id, response.status = response.status().as_u16(), duration_ms = millis, "request");
+    response
+}
+
+/// The whole chain of causes, once; what a client did wrong is no error of ours.
+fn log_problem(problem: &Problem, request_id: &str) {
+    if problem.status() < StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::debug!(request.id = %request_id, problem = %problem, "refused");
+        return;
+    }
+    let mut chain = problem.to_string();
+    let mut source = std::error::Error::source(problem);
+    while let Some(cause) = source {
+        chain.push_str(": ");
+        chain.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(request.id = %request_id, error = %chain, "failed");
+}
+
+/// The path as the client sent it.
+#[must_use]
+pub fn path(request: &Request) -> &str {
+    request.raw_http_path()
+}
+
+fn request_id(request: &Request) -> String {
+    let gateway = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    gateway
+        .or_else(|| {
+            request
+                .lambda_context_ref()
+                .map(|context| context.request_id.clone())
+        })
+        .unwrap_or_default()
+}
+
+fn time_left(context: Option<&Context>) -> Duration {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let deadline = context.map_or(0, |context| context.deadline);
+    Duration::from_millis(deadline)
+        .saturating_sub(now)
+        .saturating_sub(MARGIN)
+}
+
+/// Makes an event out of which a request can be built whatever the client sent: the library panics
+/// over a host or a query that is none.
+fn repair(event: &mut ApiGatewayV2httpRequest) {
+    event.headers.remove(header::HOST);
+    event.request_context.domain_name = None;
+    if !event
+        .raw_path
+        .as_deref()
+        .is_some_and(|path| path.starts_with('/'))
+    {
+        event.raw_path = Some("/".into());
+    }
+    if let Some(query) = &mut event.raw_query_string {
+        *query = utf8_percent_encode(query, NOT_IN_QUERY).to_string();
+    }
+}

@@ -1,0 +1,198 @@
+//! Every environment variable, read once, typed.
+
+use std::path::PathBuf;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+
+use crate::flow::ComponentCheck;
+use crate::identity::{AuthSettings, KeySource};
+
+/// The AWS settings of this process.
+pub async fn aws() -> SdkConfig {
+    aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await
+}
+
+/// A setting is missing or makes no sense.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{name} {problem}")]
+pub struct ConfigError {
+    /// The environment variable.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// Reads settings from the environment, or from anything like it.
+pub struct Config<F>(F);
+
+/// The settings of this process.
+pub fn environment() -> Config<impl Fn(&str) -> Option<String>> {
+    Config(|name: &str| std::env::var(name).ok())
+}
+
+impl<F: Fn(&str) -> Option<String>> Config<F> {
+    /// Reads settings from `lookup`.
+    pub const fn new(lookup: F) -> Self {
+        Self(lookup)
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, name: &'static str) -> Result<String, ConfigError> {
+        self.optional(name).ok_or(ConfigError {
+            name,
+            problem: "is not set",
+        })
+    }
+
+    /// `TABLE_NAME`: the one table.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn table_name(&self) -> Result<String, ConfigError> {
+        self.required("TABLE_NAME")
+    }
+
+    /// `EVENT_BUS_NAME`: where events go.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn event_bus_name(&self) -> Result<String, ConfigError> {
+        self.required("EVENT_BUS_NAME")
+    }
+
+    /// `UNREADABLE_QUEUE_URL`: where changes go that cannot be read.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub fn unreadable_queue_url(&self) -> Result<String, ConfigError> {
+        self.required("UNREADABLE_QUEUE_URL")
+    }
+
+    /// `COMPONENT_CHECK`: `at-start` (default) or `at-save`.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn component_check(&self) -> Result<ComponentCheck, ConfigError> {
+        match self.optional("COMPONENT_CHECK").as_deref() {
+            None | Some("at-start") => Ok(ComponentCheck::AtStart),
+            Some("at-save") => Ok(ComponentCheck::AtSave),
+            Some(_) => Err(ConfigError {
+                name: "COMPONENT_CHECK",
+                problem: "is neither at-start nor at-save",
+            }),
+        }
+    }
+
+    /// `AUTH_ISSUER`, `AUTH_AUDIENCE` (several with commas), `AUTH_TENANT_CLAIM` (default `tenant`),
+    /// and exactly one of `AUTH_JWKS_URL`, `AUTH_JWKS` (JSON or a file's path) and
+    /// `AUTH_HS256_SECRET`.
+    ///
+    /// # Errors
+    /// When one is missing, or when there is more than one source of keys.
+    pub fn auth(&self) -> Result<AuthSettings, ConfigError> {
+        let sources = [
+            self.optional("AUTH_JWKS_URL")
+                .map(|url| read_url(&url).map(|()| KeySource::Url(url))),
+            self.optional("AUTH_JWKS").map(|jwks| {
+                Ok(if jwks.trim_start().starts_with('{') {
+                    KeySource::Inline(jwks)
+                } else {
+                    KeySource::File(PathBuf::from(jwks))
+                })
+            }),
+            self.optional("AUTH_HS256_SECRET")
+                .map(|secret| Ok(KeySource::Secret(secret))),
+        ];
+        let mut sources = sources.into_iter().flatten();
+        let name = "AUTH_JWKS_URL";
+        let keys = sources.next().ok_or(ConfigError {
+            name,
+            problem: "is not set, nor is AUTH_JWKS",
+        })??;
+        if sources.next().is_some() {
+            return Err(ConfigError {
+                name,
+                problem: "is not the only source of keys",
+            });
+        }
+        let audiences = self
+            .required("AUTH_AUDIENCE")?
+            .split(',')
+            .map(|audience| audience.trim().into())
+            .collect();
+        Ok(AuthSettings {
+            issuer: self.required("AUTH_ISSUER")?,
+            audiences,
+            keys,
+            tenant_claim: self
+                .optional("AUTH_TENANT_CLAIM")
+                .unwrap_or_else(|| "tenant".into()),
+        })
+    }
+}
+
+/// Keys must not be changed on their way: plain http is for loopback only.
+fn read_url(url: &str) -> Result<(), ConfigError> {
+    let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+        .iter()
+        .any(|prefix| {
+            url.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        });
+    if url.starts_with("https://") || loopback {
+        return Ok(());
+    }
+    Err(ConfigError {
+        name: "AUTH_JWKS_URL",
+        problem: "is not an https URL",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth(settings: &[(&str, &str)]) -> Result<AuthSettings, ConfigError> {
+        let base = [("AUTH_ISSUER", "i"), ("AUTH_AUDIENCE", "a, b")];
+        let all: Vec<_> = base
+            .iter()
+            .chain(settings)
+            .map(|(n, v)| (n.to_string(), v.to_string()))
+            .collect();
+        Config::new(move |name: &str| all.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()))
+            .auth()
+    }
+
+    #[test]
+    fn keys_come_from_exactly_one_source() {
+        assert_eq!(auth(&[]).err().unwrap().name, "AUTH_JWKS_URL");
+        assert_eq!(
+            auth(&[("AUTH_JWKS", "{}"), ("AUTH_HS256_SECRET", "s")])
+                .err()
+                .unwrap()
+                .problem,
+            "is not the only source of keys"
+        );
+        let settings = auth(&[("AUTH_JWKS", "/etc/jwks.json")]).ok().unwrap();
+        assert!(matches!(settings.keys, KeySource::File(_)));
+        assert_eq!(settings.audiences, ["a", "b"]);
+        assert_eq!(settings.tenant_claim, "tenant");
+    }
+
+    #[test]
+    fn keys_are_fetched_over_https_or_from_loopback() {
+        for (url, good) in [
+            ("https://id.example/jwks", true),
+            ("http://127.0.0.1:4000/jwks", true),
+            ("http://localhost/jwks", true),
+            ("http://id.example/jwks", false),
+            ("http://localhost.evil.example/jwks", false),
+            ("file:///etc/passwd", false),
+        ] {
+            assert_eq!(auth(&[("AUTH_JWKS_URL", url)]).is_ok(), good, "{url}");
+        }
+    }
+}

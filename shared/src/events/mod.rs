@@ -1,0 +1,12 @@
+//! What the repository tells the platform, and what the platform tells the repository.
+
+mod change;
+mod incoming;
+mod publish;
+
+pub use change::{FlowEvent, events_of_change};
+pub use incoming::{MalformedEvent, OwnerDeleted, StatusReport};
+pub use publish::{PublishError, Publisher};
+
+/// The `source` of every event we publish.
+pub const SOURCE: &str = "flow-repository";

@@ -1,0 +1,186 @@
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::{Fault, ObjectId};
+
+/// A member of a JSON object that may be missing, `null`, or a value; a client can tell the three
+/// apart, so they are stored apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Field<T> {
+    /// The member is not there.
+    #[default]
+    Absent,
+    /// The member is `null`.
+    Null,
+    /// The member has a value.
+    Value(T),
+}
+
+impl<T> Field<T> {
+    /// Whether the member is missing, so that serde skips it.
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// The value, if there is one.
+    pub const fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Field<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+/// Any JSON value, kept byte for byte as it was sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json(pub(super) Box<RawValue>);
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Eq for Json {}
+
+/// What a client may write of a flow. A value of this type obeys every rule of the contract's
+/// "flow document"; it is made only by parsing a body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the contract's table of fields describes them")]
+pub struct Document {
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub name: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub description: Field<String>,
+    pub graph: Graph,
+    #[serde(default, rename = "type", skip_serializing_if = "Field::is_absent")]
+    pub kind: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub tenant: Field<String>,
+    pub owners: Vec<Owner>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub cron: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub from_template: Field<ObjectId>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub flow_settings: Field<Json>,
+}
+
+/// Which component feeds which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the contract's table of fields describes them")]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    pub edges: Field<Vec<Edge>>,
+}
+
+/// One step of a flow: a function of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the contract's table of fields describes them")]
+pub struct Node {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub component_id: Field<ObjectId>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub function: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub name: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub description: Field<String>,
+    #[serde(
+        default,
+        rename = "credentials_id",
+        skip_serializing_if = "Field::is_absent"
+    )]
+    pub credentials_id: Field<ObjectId>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub fields: Field<Json>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub node_settings: Field<Json>,
+}
+
+/// What one node puts out goes into another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the contract's table of fields describes them")]
+pub struct Edge {
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub id: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub config: Field<EdgeConfig>,
+    pub source: String,
+    pub target: String,
+}
+
+/// How data passes along an edge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the contract's table of fields describes them")]
+pub struct EdgeConfig {
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub condition: Field<String>,
+    #[serde(default, skip_serializing_if = "Field::is_absent")]
+    pub mapper: Field<Json>,
+}
+
+/// Somebody who may see and change the flow. Access is decided by `id` alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// A user's or a tenant's id.
+    pub id: String,
+    /// `user` or `tenant` by convention; free text.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+impl Document {
+    /// Whether `id` is among the owners.
+    #[must_use]
+    pub fn is_owned_by(&self, id: &str) -> bool {
+        self.owners.iter().any(|owner| owner.id == id)
+    }
+
+    /// What the flow lacks to run, in document order; empty when it can be started.
+    #[must_use]
+    pub fn missing_to_run(&self) -> Vec<Fault> {
+        self.graph
+            .nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(index, node)| node.missing_to_run(index))
+            .collect()
+    }
+}
+
+impl Node {
+    pub(super) fn missing_to_run(&self, index: usize) -> impl Iterator<Item = Fault> + use<> {
+        let function = self
+            .function
+            .value()
+            .is_none_or(String::is_empty)
+            .then(|| Fault {
+                message: "Flow nodes require a function.".into(),
+                reason: "node.function.required",
+                pointer: format!("/graph/nodes/{index}/function"),
+            });
+        let component = self.component_id.value().is_none().then(|| Fault {
+            message: "Flow nodes require a componentId.".into(),
+            reason: "node.componentId.required",
+            pointer: format!("/graph/nodes/{index}/componentId"),
+        });
+        function.into_iter().chain(component)
+    }
+}

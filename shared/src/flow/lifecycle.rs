@@ -1,0 +1,545 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{Document, Field, Owner};
+use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS};
+use super::{FlowId, ObjectId, Timestamp, read_fields};
+use crate::identity::Caller;
+
+/// Reasons from outside are cut after this many characters.
+const MAX_REASON: usize = 1024;
+
+/// Whether a flow runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It does not run; it may be changed and deleted.
+    Inactive,
+    /// It was started; the orchestrator has not confirmed.
+    Starting,
+    /// It runs.
+    Active,
+    /// It was stopped; the orchestrator has not confirmed.
+    Stopping,
+}
+
+impl Status {
+    /// The name clients know.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Starting => "starting",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Inactive, Self::Starting, Self::Active, Self::Stopping]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// Who made the last change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The caller's `sub`; empty when the platform itself made the change.
+    pub user: String,
+    /// The caller's tenant, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        Self {
+            user: caller.sub.clone(),
+            tenant: caller.tenant.clone(),
+        }
+    }
+}
+
+/// What the orchestrator reports of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEvent {
+    /// `flow.started`
+    Started,
+    /// `flow.stopped`
+    Stopped,
+    /// `flow.failed`, with the reason if it gave one.
+    Failed(Option<String>),
+}
+
+/// Why a flow cannot be started.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StartError {
+    /// The last run has not ended.
+    #[error("the flow is stopping")]
+    Stopping,
+    /// Some nodes lack what they need to run.
+    #[error("the flow is not complete")]
+    Incomplete(Vec<Fault>),
+}
+
+/// A stored flow: its document and how it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// Its name for ever.
+    pub id: FlowId,
+    /// What clients write.
+    pub document: Document,
+    /// Counts the changes of the document, from 1.
+    pub revision: u64,
+    /// Counts all changes, those of the run too, from 1.
+    pub sequence: u64,
+    /// Whether it runs.
+    pub status: Status,
+    /// The run that is under way.
+    pub run_id: Option<ObjectId>,
+    /// Who started that run.
+    pub started_by: Option<String>,
+    /// Why the last run ended, when it did not end by itself.
+    pub status_reason: Option<String>,
+    /// Who created it.
+    pub creator: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the document was last changed.
+    pub updated_at: Timestamp,
+    /// When anything was last changed.
+    pub changed_at: Timestamp,
+    /// Who changed it last.
+    pub actor: Actor,
+}
+
+impl Flow {
+    /// A new flow from the members of a body. The caller and its tenant become owners.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn create(
+        caller: &Caller,
+        fields: Fields<'_>,
+        check: ComponentCheck,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut document = Document::parse(fields, check)?;
+        if !caller.is_admin() {
+            document.tenant = caller.tenant.clone().map_or(Field::Absent, Field::Value);
+        }
+        if !document.is_owned_by(&caller.sub) {
+            document.owners.push(Owner {
+                id: caller.sub.clone(),
+                kind: "user".into(),
+            });
+        }
+        if let Some(tenant) = &caller.tenant {
+            let owner = Owner {
+                id: tenant.clone(),
+                kind: "tenant".into(),
+            };
+            if !document.owners.contains(&owner) {
+                document.owners.push(owner);
+            }
+        }
+        check_owners(&document)?;
+        let id = FlowId::generate();
+        let now = id.timestamp();
+        Ok(Self {
+            id,
+            document,
+            revision: 1,
+            sequence: 1,
+            status: Status::Inactive,
+            run_id: None,
+            started_by: None,
+            status_reason: None,
+            creator: caller.sub.clone(),
+            created_at: now,
+            updated_at: now,
+            changed_at: now,
+            actor: caller.into(),
+        })
+    }
+
+    /// The flow after the members of `fields` have replaced its own; `None` when that changes
+    /// nothing. The flow must be inactive: see [`Self::status`].
+    ///
+    /// # Errors
+    /// All faults of the document as it would be.
+    pub fn patch(
+        &self,
+        caller: &Caller,
+        fields: Fields<'_>,
+        check: ComponentCheck,
+    ) -> Result<Option<Self>, Vec<Fault>> {
+        let stored = serde_json::value::to_raw_value(&self.document).map_err(|_| Vec::new())?;
+        let mut merged = read_fields(&stored).unwrap_or_default();
+        merged.extend(fields);
+        let mut document = Document::parse(merged, check)?;
+        if !caller.is_admin() {
+            document.tenant = self.document.tenant.clone();
+        }
+        self.keep_owners(caller, &mut document);
+        check_owners(&document)?;
+        if document == self.document {
+            return Ok(None);
+        }
+        let mut next = self.next(caller.into());
+        next.document = document;
+        next.revision += 1;
+        next.updated_at = next.changed_at;
+        Ok(Some(next))
+    }
+
+    /// A change cannot leave the caller's side without an owner. Its tenant may be removed only by
+    /// who created the flow, or by an administrator: every peer becomes an owner by its first
+    /// change, so an owner alone could seize the flow from the tenant.
+    fn keep_owners(&self, caller: &Caller, document: &mut Document) {
+        if !document.is_owned_by(&caller.sub) {
+            document.owners.push(Owner {
+                id: caller.sub.clone(),
+                kind: "user".into(),
+            });
+        }
+        let may_leave_tenant = caller.is_admin() || caller.sub == self.creator;
+        if let Some(tenant) = caller.tenant.as_ref().filter(|_| !may_leave_tenant)
+            && self.document.is_owned_by(tenant)
+            && !document.is_owned_by(tenant)
+        {
+            document.owners.push(Owner {
+                id: tenant.clone(),
+                kind: "tenant".into(),
+            });
+        }
+    }
+
+    /// The flow after a start; `None` when it is starting or running already.
+    ///
+    /// # Errors
+    /// While it is stopping, or when it lacks something to run.
+    pub fn start(&self, caller: &Caller) -> Result<Option<Self>, StartError> {
+        match self.status {
+            Status::Starting | Status::Active => Ok(None),
+            Status::Stopping => Err(StartError::Stopping),
+            Status::Inactive => {
+                let missing = self.document.missing_to_run();
+                if !missing.is_empty() {
+                    return Err(StartError::Incomplete(missing));
+                }
+                let mut next = self.next(caller.into());
+                next.status = Status::Starting;
+                next.run_id = Some(ObjectId::generate());
+                next.started_by = Some(caller.sub.clone());
+                next.status_reason = None;
+                Ok(Some(next))
+            }
+        }
+    }
+
+    /// The flow after a stop; `None` when it is stopping or does not run.
+    #[must_use]
+    pub fn stop(&self, caller: &Caller) -> Option<Self> {
+        matches!(self.status, Status::Starting | Status::Active).then(|| {
+            let mut next = self.next(caller.into());
+            next.status = Status::Stopping;
+            next
+        })
+    }
+
+    /// The flow after an event of the orchestrator; `None` when the event comes late, twice, or
+    /// from another run.
+    #[must_use]
+    pub fn after(&self, event: &RunEvent, run_id: Option<&str>) -> Option<Self> {
+        if run_id.is_some_and(|id| self.run_id.is_none_or(|own| own.to_string() != id)) {
+            return None;
+        }
+        let status = match (event, self.status) {
+            (RunEvent::Started, Status::Starting) => Status::Active,
+            (RunEvent::Stopped, Status::Stopping | Status::Active) => Status::Inactive,
+            (RunEvent::Failed(_), Status::Starting | Status::Active) => Status::Stopping,
+            _ => return None,
+        };
+        let mut next = self.next(Actor {
+            user: String::new(),
+            tenant: None,
+        });
+        next.status = status;
+        if let RunEvent::Failed(reason) = event {
+            let reason = reason
+                .as_deref()
+                .unwrap_or("The orchestrator reported that the flow failed.");
+            next.status_reason = Some(reason.chars().take(MAX_REASON).collect());
+        }
+        if status == Status::Inactive {
+            next.run_id = None;
+            next.started_by = None;
+        }
+        Some(next)
+    }
+
+    /// The flow without this owner; `None` when it is not one. A flow that loses its last owner is
+    /// stopped if it runs, and stays, visible to administrators.
+    #[must_use]
+    pub fn without_owner(&self, id: &str) -> Option<Self> {
+        if !self.document.is_owned_by(id) {
+            return None;
+        }
+        let mut next = self.next(Actor {
+            user: String::new(),
+            tenant: None,
+        });
+        next.document.owners.retain(|owner| owner.id != id);
+        next.revision += 1;
+        next.updated_at = next.changed_at;
+        if next.document.owners.is_empty()
+            && matches!(self.status, Status::Starting | Status::Active)
+        {
+            next.status = Status::Stopping;
+            next.status_reason = Some("The last owner of the flow was deleted.".into());
+        }
+        Some(next)
+    }
+
+    fn next(&self, actor: Actor) -> Self {
+        Self {
+            sequence: self.sequence + 1,
+            changed_at: Timestamp::now(),
+            actor,
+            ..self.clone()
+        }
+    }
+}
+
+fn check_owners(document: &Document) -> Result<(), Vec<Fault>> {
+    if document.owners.len() <= MAX_OWNERS {
+        return Ok(());
+    }
+    let message = format!("Flows can have at most {MAX_OWNERS} owners.");
+    Err(vec![Fault {
+        message,
+        reason: "flow.owners.too_many",
+        pointer: "/owners".into(),
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPLETE: &str = r#"{"graph":{"nodes":[{"id":"a","componentId":"5ca5c44c187c040010a9bb8b","function":"f"}]}}"#;
+
+    fn fields(body: &str) -> Fields<'_> {
+        serde_json::from_str(body).unwrap()
+    }
+
+    fn caller(sub: &str, tenant: Option<&str>, permissions: &[&str]) -> Caller {
+        Caller::new(sub, tenant, permissions.iter().map(ToString::to_string))
+    }
+
+    fn flow(status: Status) -> Flow {
+        let mut flow = Flow::create(
+            &caller("anna", Some("acme"), &[]),
+            fields(COMPLETE),
+            ComponentCheck::AtStart,
+        )
+        .unwrap();
+        flow.status = status;
+        flow.run_id = (status != Status::Inactive).then(ObjectId::generate);
+        flow
+    }
+
+    #[test]
+    fn every_state_and_command() {
+        use Status::{Active, Inactive, Starting, Stopping};
+        let anna = caller("anna", None, &[]);
+        let failed = RunEvent::Failed(Some("no".into()));
+        // from, start, stop, started, stopped, failed; None is "stays as it is".
+        for (from, start, stop, started, stopped, failure) in [
+            (Inactive, Ok(Some(Starting)), None, None, None, None),
+            (
+                Starting,
+                Ok(None),
+                Some(Stopping),
+                Some(Active),
+                None,
+                Some(Stopping),
+            ),
+            (
+                Active,
+                Ok(None),
+                Some(Stopping),
+                None,
+                Some(Inactive),
+                Some(Stopping),
+            ),
+            (
+                Stopping,
+                Err(StartError::Stopping),
+                None,
+                None,
+                Some(Inactive),
+                None,
+            ),
+        ] {
+            let flow = flow(from);
+            let status = |next: Option<Flow>| next.map(|next| next.status);
+            assert_eq!(flow.start(&anna).map(status), start, "start {from}");
+            assert_eq!(status(flow.stop(&anna)), stop, "stop {from}");
+            assert_eq!(
+                status(flow.after(&RunEvent::Started, None)),
+                started,
+                "started {from}"
+            );
+            assert_eq!(
+                status(flow.after(&RunEvent::Stopped, None)),
+                stopped,
+                "stopped {from}"
+            );
+            assert_eq!(status(flow.after(&failed, None)), failure, "failed {from}");
+            assert_eq!(
+                flow.after(&RunEvent::Started, Some("another run")),
+                None,
+                "other run {from}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_changes_the_sequence_and_never_the_revision() {
+        let flow = flow(Status::Inactive);
+        let started = flow.start(&caller("anna", None, &[])).unwrap().unwrap();
+        assert_eq!((started.revision, started.sequence), (1, 2));
+        assert_eq!(started.updated_at, flow.updated_at);
+        assert_eq!(started.started_by.as_deref(), Some("anna"));
+    }
+
+    #[test]
+    fn an_incomplete_flow_does_not_start() {
+        let body = r#"{"graph":{"nodes":[{"id":"a"}]}}"#;
+        let anna = caller("anna", None, &[]);
+        let flow = Flow::create(&anna, fields(body), ComponentCheck::AtStart).unwrap();
+        let Err(StartError::Incomplete(missing)) = flow.start(&anna) else {
+            panic!("it started")
+        };
+        assert_eq!(missing.len(), 2);
+    }
+
+    #[test]
+    fn a_peer_cannot_seize_a_flow_from_its_tenant() {
+        let peer = caller("peer", Some("acme"), &[]);
+        let mut flow = flow(Status::Inactive);
+        for body in [
+            r#"{"description":"x"}"#,
+            r#"{"owners":[]}"#,
+            r#"{"owners":[{"id":"peer","type":"user"}],"name":"y"}"#,
+        ] {
+            flow = flow
+                .patch(&peer, fields(body), ComponentCheck::AtStart)
+                .unwrap()
+                .unwrap_or(flow);
+            assert!(flow.document.is_owned_by("acme"), "{body}");
+        }
+        let anna = caller("anna", Some("acme"), &[]);
+        let mine = flow
+            .patch(&anna, fields(r#"{"owners":[]}"#), ComponentCheck::AtStart)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            mine.document.owners,
+            [Owner {
+                id: "anna".into(),
+                kind: "user".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn tenants_come_from_the_token() {
+        let body = COMPLETE.replacen('{', r#"{"tenant":"other","#, 1);
+        let create = |caller: &Caller| {
+            Flow::create(caller, fields(&body), ComponentCheck::AtStart)
+                .unwrap()
+                .document
+                .tenant
+        };
+        assert_eq!(
+            create(&caller("anna", Some("acme"), &[])),
+            Field::Value("acme".into())
+        );
+        assert_eq!(create(&caller("anna", None, &[])), Field::Absent);
+        assert_eq!(
+            create(&caller("root", None, &["all"])),
+            Field::Value("other".into())
+        );
+    }
+
+    #[test]
+    fn null_clears_and_absence_keeps() {
+        let anna = caller("anna", Some("acme"), &[]);
+        let named = flow(Status::Inactive)
+            .patch(
+                &anna,
+                fields(r#"{"name":"n","type":"t"}"#),
+                ComponentCheck::AtStart,
+            )
+            .unwrap()
+            .unwrap();
+        let cleared = named
+            .patch(&anna, fields(r#"{"name":null}"#), ComponentCheck::AtStart)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (cleared.document.name, cleared.document.kind),
+            (Field::Null, Field::Value("t".into()))
+        );
+        assert_eq!(
+            named.patch(&anna, fields("{}"), ComponentCheck::AtStart),
+            Ok(None)
+        );
+        let faults = named
+            .patch(&anna, fields(r#"{"graph":null}"#), ComponentCheck::AtStart)
+            .unwrap_err();
+        assert_eq!(faults[0].message, "Flows require a graph.");
+    }
+
+    #[test]
+    fn the_last_owner_takes_the_run_along_and_not_the_flow() {
+        let running = flow(Status::Active);
+        let tenants = running.without_owner("anna").unwrap();
+        assert_eq!(tenants.status, Status::Active);
+        let nobodys = tenants.without_owner("acme").unwrap();
+        assert_eq!(nobodys.status, Status::Stopping);
+        assert!(nobodys.document.owners.is_empty());
+        assert_eq!(nobodys.without_owner("acme"), None);
+    }
+
+    #[test]
+    fn owners_are_bounded() {
+        let owners: Vec<_> = (0..MAX_OWNERS)
+            .map(|n| format!(r#"{{"id":"o{n}","type":"user"}}"#))
+            .collect();
+        let body = COMPLETE.replacen('{', &format!(r#"{{"owners":[{}],"#, owners.join(",")), 1);
+        let faults = Flow::create(
+            &caller("anna", None, &[]),
+            fields(&body),
+            ComponentCheck::AtStart,
+        )
+        .unwrap_err();
+        assert_eq!(faults[0].reason, "flow.owners.too_many");
+    }
+}

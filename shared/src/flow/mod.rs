@@ -1,0 +1,17 @@
+//! The domain: what a flow is, which documents are valid, and how a flow runs. It knows nothing of
+//! AWS or HTTP.
+
+mod cast;
+mod document;
+mod id;
+mod lifecycle;
+mod parse;
+mod time;
+mod view;
+
+pub use document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
+pub use id::{FlowId, InvalidId, ObjectId};
+pub use lifecycle::{Actor, Flow, RunEvent, StartError, Status};
+pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, read_fields};
+pub use time::Timestamp;
+pub use view::FlowView;

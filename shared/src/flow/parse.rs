@@ -1,0 +1,594 @@
+//! From a request's body to a [`Document`]: every fault is found in one pass, in the order in which
+//! upstream's clients know them.
+
+use std::collections::{BTreeMap, HashSet};
+
+use croner::parser::{CronParser, Seconds, Year};
+use serde_json::value::RawValue;
+
+use super::cast::Reader;
+use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
+
+/// How many owners a flow may have. A change of all of them must fit the 100 items of one
+/// DynamoDB transaction.
+pub const MAX_OWNERS: usize = 48;
+
+const MAX_NAME: usize = 256;
+const MAX_DESCRIPTION: usize = 4096;
+const MAX_NODE_ID: usize = 30;
+const MAX_EDGE_ID: usize = 10;
+const MAX_CONDITION: usize = 30;
+/// For everything that has no limit of its own but is stored in an index.
+const MAX_TEXT: usize = 256;
+
+/// The members of a JSON object, unread. Of a repeated member the last one counts.
+pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
+
+/// The members of `raw`, or `None` when it is not an object.
+#[must_use]
+pub fn read_fields(raw: &RawValue) -> Option<Fields<'_>> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// One thing that is wrong with a document, or that it lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// For people; the upstream service's text where it has one.
+    pub message: String,
+    /// For programs; stable.
+    pub reason: &'static str,
+    /// Where in the document (RFC 6901).
+    pub pointer: String,
+}
+
+/// When a node must have a component and a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ComponentCheck {
+    /// When the flow is started; until then they are warnings.
+    #[default]
+    AtStart,
+    /// At every write, as upstream does.
+    AtSave,
+}
+
+impl Document {
+    /// Reads a document from the members of a body. Unknown members are dropped; read-only ones are
+    /// ignored, but for a `status` that is not `inactive`.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn parse(fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut reader = Reader {
+            fields,
+            pointer: String::new(),
+            faults: &mut faults,
+        };
+        let name = reader.string("name", MAX_NAME);
+        let description = reader.string("description", MAX_DESCRIPTION);
+        let kind = reader.string("type", MAX_TEXT);
+        let tenant = reader.string("tenant", MAX_TEXT);
+        let cron = reader.string("cron", MAX_TEXT);
+        let from_template = reader.object_id("fromTemplate");
+        let flow_settings = reader.json("flowSettings");
+        let graph = read_graph(&mut reader, check);
+        let owners = read_owners(&mut reader);
+        if reader
+            .raw("status")
+            .is_some_and(|status| status.get() != "\"inactive\"")
+        {
+            let message =
+                "Flow status cannot be set manually. Use the flow start/stop end points instead.";
+            reader.fault("status", "flow.status.read_only", message);
+        }
+        if let Some(graph) = &graph {
+            check_references(graph, &mut reader);
+        }
+        if cron
+            .value()
+            .is_some_and(|cron| !cron.is_empty() && !is_cron(cron))
+        {
+            reader.fault("cron", "flow.cron.invalid", "Invalid cron expression.");
+        }
+        match graph {
+            Some(graph) if faults.is_empty() => Ok(Self {
+                name,
+                description,
+                graph,
+                kind,
+                tenant,
+                owners,
+                cron,
+                from_template,
+                flow_settings,
+            }),
+            _ => Err(faults),
+        }
+    }
+}
+
+fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<Graph> {
+    let fields = match reader.object("graph") {
+        Field::Value(fields) => fields,
+        missing => {
+            if matches!(missing, Field::Null) || reader.raw("graph").is_none() {
+                reader.fault("graph", "flow.graph.required", "Flows require a graph.");
+            }
+            return None;
+        }
+    };
+    let mut graph = Reader {
+        fields,
+        pointer: reader.pointer("graph"),
+        faults: reader.faults,
+    };
+    let before = graph.faults.len();
+    let nodes = match graph.objects("nodes", true) {
+        Field::Value(nodes) => nodes,
+        _ => Vec::new(),
+    };
+    let nodes_were_cast = graph.faults.len() == before;
+    let nodes: Vec<_> = nodes
+        .into_iter()
+        .enumerate()
+        .map(|(index, fields)| read_node(&mut graph, index, fields, check))
+        .collect();
+    if nodes.is_empty() && nodes_were_cast {
+        graph.fault(
+            "nodes",
+            "graph.nodes.required",
+            "Flows require at least one node.",
+        );
+    }
+    let before = graph.faults.len();
+    let edges = match graph.objects("edges", true) {
+        Field::Absent => Field::Value(Vec::new()),
+        Field::Null => Field::Null,
+        Field::Value(edges) => Field::Value(
+            edges
+                .into_iter()
+                .enumerate()
+                .map(|(index, fields)| read_edge(&mut graph, index, fields))
+                .collect(),
+        ),
+    };
+    let edges_were_cast = graph.faults.len() == before;
+    if nodes.len() > 1 && edges_were_cast && edges.value().is_none_or(Vec::is_empty) {
+        graph.fault(
+            "edges",
+            "graph.edges.required",
+            "Flows with more than one node require edges.",
+        );
+    }
+    Some(Graph { nodes, edges })
+}
+
+fn read_node(
+    graph: &mut Reader<'_, '_>,
+    index: usize,
+    fields: Fields<'_>,
+    check: ComponentCheck,
+) -> Node {
+    let pointer = graph.pointer(&format!("nodes/{index}"));
+    let mut reader = Reader {
+        fields,
+        pointer,
+        faults: graph.faults,
+    };
+    let before = reader.faults.len();
+    let node = Node {
+        id: reader
+            .string("id", MAX_NODE_ID)
+            .value()
+            .cloned()
+            .unwrap_or_default(),
+        component_id: reader.object_id("componentId"),
+        function: reader.string("function", MAX_TEXT),
+        name: reader.string("name", MAX_NAME),
+        description: reader.string("description", MAX_DESCRIPTION),
+        credentials_id: reader.object_id("credentials_id"),
+        fields: reader.json("fields"),
+        node_settings: reader.json("nodeSettings"),
+    };
+    // What could not be cast is there, only wrong: it is not reported as missing too.
+    let wrong: Vec<_> = reader
+        .faults
+        .iter()
+        .skip(before)
+        .map(|fault| fault.pointer.clone())
+        .collect();
+    if check == ComponentCheck::AtSave {
+        reader.faults.extend(
+            node.missing_to_run(index)
+                .filter(|fault| !wrong.contains(&fault.pointer)),
+        );
+    }
+    if node.id.is_empty() && !wrong.contains(&reader.pointer("id")) {
+        reader.fault("id", "node.id.required", "Flow nodes require an id.");
+    }
+    node
+}
+
+fn read_edge(graph: &mut Reader<'_, '_>, index: usize, fields: Fields<'_>) -> Edge {
+    let pointer = graph.pointer(&format!("edges/{index}"));
+    let mut reader = Reader {
+        fields,
+        pointer,
+        faults: graph.faults,
+    };
+    let id = reader.string("id", MAX_EDGE_ID);
+    let config = match reader.object("config") {
+        Field::Absent => Field::Absent,
+        Field::Null => Field::Null,
+        Field::Value(fields) => {
+            let pointer = reader.pointer("config");
+            let mut config = Reader {
+                fields,
+                pointer,
+                faults: reader.faults,
+            };
+            Field::Value(EdgeConfig {
+                condition: config.string_at("condition", "config.condition", MAX_CONDITION),
+                mapper: config.json("mapper"),
+            })
+        }
+    };
+    let target = required(
+        &mut reader,
+        "target",
+        "edge.target.required",
+        "Flow edges require a target.",
+        MAX_NODE_ID,
+    );
+    let source = required(
+        &mut reader,
+        "source",
+        "edge.source.required",
+        "Flow edges require a source.",
+        MAX_NODE_ID,
+    );
+    Edge {
+        id,
+        config,
+        source,
+        target,
+    }
+}
+
+fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
+    let Field::Value(owners) = reader.objects("owners", false) else {
+        return Vec::new();
+    };
+    let owners = owners.into_iter().enumerate().map(|(index, fields)| {
+        let pointer = reader.pointer(&format!("owners/{index}"));
+        let mut reader = Reader {
+            fields,
+            pointer,
+            faults: reader.faults,
+        };
+        let kind = required(
+            &mut reader,
+            "type",
+            "owner.type.required",
+            "Flow owners require a type.",
+            MAX_TEXT,
+        );
+        let id = required(
+            &mut reader,
+            "id",
+            "owner.id.required",
+            "Flow owners require an id.",
+            MAX_TEXT,
+        );
+        Owner { id, kind }
+    });
+    owners.collect()
+}
+
+/// A string that must be there. One that is empty counts as missing; one that cannot be cast has
+/// its fault already.
+fn required(
+    reader: &mut Reader<'_, '_>,
+    name: &str,
+    reason: &'static str,
+    message: &str,
+    max: usize,
+) -> String {
+    let before = reader.faults.len();
+    let text = match reader.string(name, max) {
+        Field::Value(text) => text,
+        _ => String::new(),
+    };
+    if text.is_empty() && reader.faults.len() == before {
+        reader.fault(name, reason, message);
+    }
+    text
+}
+
+fn check_references(graph: &Graph, reader: &mut Reader<'_, '_>) {
+    let mut ids = HashSet::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if !ids.insert(node.id.as_str()) && !node.id.is_empty() {
+            let message = format!("Flow node id \"{}\" is used more than once.", node.id);
+            reader.fault(
+                &format!("graph/nodes/{index}/id"),
+                "node.id.duplicate",
+                message,
+            );
+        }
+    }
+    for (index, edge) in graph.edges.value().into_iter().flatten().enumerate() {
+        for (end, name, reason, id) in [
+            ("Edge source", "source", "edge.source.unknown", &edge.source),
+            ("Edge target", "target", "edge.target.unknown", &edge.target),
+        ] {
+            if id.is_empty() || !ids.contains(id.as_str()) {
+                let shown = if id.is_empty() { "undefined" } else { id };
+                let message = format!("{end} with id \"{shown}\" could not be found among nodes.");
+                reader.fault(&format!("graph/edges/{index}/{name}"), reason, message);
+            }
+        }
+    }
+}
+
+/// Five fields, or six with seconds first, as the platform's scheduler reads them.
+fn is_cron(text: &str) -> bool {
+    // A nickname such as `@daily` is not among the fields the scheduler knows.
+    !text.contains('@')
+        && CronParser::builder()
+            .seconds(Seconds::Optional)
+            .year(Year::Disallowed)
+            .build()
+            .parse(text)
+            .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(body: &str, check: ComponentCheck) -> Result<Document, Vec<Fault>> {
+        let raw: &RawValue = serde_json::from_str(body).unwrap();
+        Document::parse(read_fields(raw).unwrap(), check)
+    }
+
+    fn messages(body: &str, check: ComponentCheck) -> Vec<String> {
+        parse(body, check)
+            .unwrap_err()
+            .into_iter()
+            .map(|fault| fault.message)
+            .collect()
+    }
+
+    fn with(member: &str) -> String {
+        format!(r#"{{"graph":{{"nodes":[{{"id":"a"}}]}},{member}}}"#)
+    }
+
+    #[test]
+    fn the_documented_minimal_flow_is_kept_as_it_is() {
+        let body = r#"{"name":"n","description":"d","graph":{"nodes":[{"id":"a","name":"x"},{"id":"b","name":"y"}],"edges":[{"source":"a","target":"b"}]},"owners":[]}"#;
+        let document = parse(body, ComponentCheck::AtStart).unwrap();
+        assert_eq!(serde_json::to_string(&document).unwrap(), body);
+        let missing: Vec<_> = document
+            .missing_to_run()
+            .into_iter()
+            .map(|fault| fault.pointer)
+            .collect();
+        assert_eq!(
+            missing,
+            [
+                "/graph/nodes/0/function",
+                "/graph/nodes/0/componentId",
+                "/graph/nodes/1/function",
+                "/graph/nodes/1/componentId"
+            ]
+        );
+    }
+
+    #[test]
+    fn at_save_every_node_needs_function_component_and_id_in_this_order() {
+        assert_eq!(
+            messages(r#"{"graph":{"nodes":[{}]}}"#, ComponentCheck::AtSave),
+            [
+                "Flow nodes require a function.",
+                "Flow nodes require a componentId.",
+                "Flow nodes require an id."
+            ]
+        );
+        assert_eq!(
+            messages(r#"{"graph":{"nodes":[{}]}}"#, ComponentCheck::AtStart),
+            ["Flow nodes require an id."]
+        );
+    }
+
+    #[test]
+    fn all_faults_come_at_once_with_their_pointers() {
+        let body = r#"{"name":{"a":1},"graph":{"nodes":[{"id":{"b":[1,"x"]}},{"id":"s"},{"id":"s","componentId":"abc"}],"edges":[{"id":"xxxxxxxxxxx"}]},"owners":[{}],"status":"active","cron":"60 * * * *"}"#;
+        let faults = parse(body, ComponentCheck::AtStart).unwrap_err();
+        let seen: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.pointer.as_str(), fault.message.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (
+                    "/name",
+                    r#"Cast to string failed for value "{ a: 1 }" (type Object) at path "name""#
+                ),
+                (
+                    "/graph/nodes/0/id",
+                    r#"Cast to string failed for value "{ b: [ 1, 'x' ] }" (type Object) at path "id""#
+                ),
+                (
+                    "/graph/nodes/2/componentId",
+                    r#"Cast to ObjectId failed for value "abc" (type string) at path "componentId" because of "BSONTypeError""#
+                ),
+                (
+                    "/graph/edges/0/id",
+                    "Path `id` (`xxxxxxxxxxx`) is longer than the maximum allowed length (10)."
+                ),
+                ("/graph/edges/0/target", "Flow edges require a target."),
+                ("/graph/edges/0/source", "Flow edges require a source."),
+                ("/owners/0/type", "Flow owners require a type."),
+                ("/owners/0/id", "Flow owners require an id."),
+                (
+                    "/status",
+                    "Flow status cannot be set manually. Use the flow start/stop end points instead."
+                ),
+                (
+                    "/graph/nodes/2/id",
+                    "Flow node id \"s\" is used more than once."
+                ),
+                (
+                    "/graph/edges/0/source",
+                    "Edge source with id \"undefined\" could not be found among nodes."
+                ),
+                (
+                    "/graph/edges/0/target",
+                    "Edge target with id \"undefined\" could not be found among nodes."
+                ),
+                ("/cron", "Invalid cron expression."),
+            ]
+        );
+    }
+
+    #[test]
+    fn crons_are_read_as_the_scheduler_reads_them() {
+        for good in [
+            "",
+            "* * * * *",
+            "* * * * * *",
+            "*/2 * * * *",
+            "0 0 12 * * ?",
+            "* * * * MON",
+            "* * * JAN *",
+            "1,2,3 * * * *",
+            "  * * * * *  ",
+            "* * * * 5#2",
+            "0 0 * * 7",
+            "0 0 L * *",
+            "0 0 1W * *",
+        ] {
+            assert!(
+                parse(
+                    &with(&format!(r#""cron":"{good}""#)),
+                    ComponentCheck::AtStart
+                )
+                .is_ok(),
+                "{good}"
+            );
+        }
+        for bad in [
+            "abcde",
+            "@daily",
+            "60 * * * *",
+            "* 25 * * *",
+            "* * 32 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "1",
+            "* * * *",
+            "a b c d e",
+            "0 0 12 1 1 ? 2020",
+            "*/0 * * * *",
+            "* /2 * * * *",
+            "5-1 * * * *",
+        ] {
+            assert_eq!(
+                messages(
+                    &with(&format!(r#""cron":"{bad}""#)),
+                    ComponentCheck::AtStart
+                ),
+                ["Invalid cron expression."],
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_kept_exactly_as_sent() {
+        let body = r#"{"graph":{"nodes":[{"id":"a","fields":{"n":1.0,"big":123456789012345678901234567890,"$set":1,"a.b":[1e400, null]}}],"edges":null},"owners":[],"flowSettings":"str"}"#;
+        assert_eq!(
+            serde_json::to_string(&parse(body, ComponentCheck::AtStart).unwrap()).unwrap(),
+            body
+        );
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        for (member, max) in [
+            ("name", MAX_NAME),
+            ("description", MAX_DESCRIPTION),
+            ("type", MAX_TEXT),
+            ("tenant", MAX_TEXT),
+        ] {
+            let fits = "ü".repeat(max);
+            assert!(
+                parse(
+                    &with(&format!(r#""{member}":"{fits}""#)),
+                    ComponentCheck::AtStart
+                )
+                .is_ok()
+            );
+            let faults = parse(
+                &with(&format!(r#""{member}":"{fits}x""#)),
+                ComponentCheck::AtStart,
+            )
+            .unwrap_err();
+            assert_eq!(faults[0].reason, "too_long");
+            assert!(faults[0].message.len() < 400);
+        }
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let names = prop::sample::select(vec![
+            "id",
+            "name",
+            "graph",
+            "nodes",
+            "edges",
+            "source",
+            "target",
+            "owners",
+            "type",
+            "cron",
+            "status",
+            "config",
+            "condition",
+            "componentId",
+            "fields",
+            "x",
+        ]);
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,40}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(6, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::btree_map(names.clone().prop_map(String::from), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_a_document_or_a_list_of_faults(graph in json(), owners in json(), cron in json()) {
+            let body = serde_json::json!({"graph": graph, "owners": owners, "cron": cron}).to_string();
+            match parse(&body, ComponentCheck::AtStart) {
+                // What was accepted is accepted again, unchanged: a client may send back what it got.
+                Ok(document) => {
+                    let again = serde_json::to_string(&document).unwrap();
+                    prop_assert_eq!(parse(&again, ComponentCheck::AtStart).unwrap(), document);
+                }
+                Err(faults) => prop_assert!(!faults.is_empty()),
+            }
+        }
+    }
+}

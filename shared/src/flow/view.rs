@@ -1,0 +1,37 @@
+use serde::Serialize;
+
+use super::{Document, Flow, FlowId, Status, Timestamp};
+
+/// A flow as clients and events show it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FlowView<'a> {
+    #[serde(flatten)]
+    document: &'a Document,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<&'a str>,
+    #[serde(serialize_with = "as_text")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "as_text")]
+    updated_at: Timestamp,
+    id: FlowId,
+}
+
+impl<'a> From<&'a Flow> for FlowView<'a> {
+    fn from(flow: &'a Flow) -> Self {
+        Self {
+            document: &flow.document,
+            status: flow.status,
+            status_reason: flow.status_reason.as_deref(),
+            created_at: flow.created_at,
+            updated_at: flow.updated_at,
+            id: flow.id,
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn as_text<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}

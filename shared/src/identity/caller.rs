@@ -1,0 +1,73 @@
+use std::collections::BTreeSet;
+
+/// Passes every check.
+const ADMINISTRATOR: &str = "all";
+
+/// What a caller may be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// See flows.
+    Read,
+    /// Create, change and delete flows.
+    Write,
+    /// Start and stop flows.
+    Control,
+    /// Create or change many flows at once.
+    Bulk,
+}
+
+impl Permission {
+    /// The name in a token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "flows.read",
+            Self::Write => "flows.write",
+            Self::Control => "flows.control",
+            Self::Bulk => "flows.bulk",
+        }
+    }
+}
+
+/// Who sent a request, as its verified token says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub sub: String,
+    /// The user's tenant.
+    pub tenant: Option<String>,
+    permissions: BTreeSet<String>,
+}
+
+impl Caller {
+    /// A caller with these permissions.
+    pub fn new(
+        sub: &str,
+        tenant: Option<&str>,
+        permissions: impl IntoIterator<Item = String>,
+    ) -> Self {
+        Self {
+            sub: sub.into(),
+            tenant: tenant.map(Into::into),
+            permissions: permissions.into_iter().collect(),
+        }
+    }
+
+    /// Whether the caller has this permission, or all.
+    #[must_use]
+    pub fn may(&self, permission: Permission) -> bool {
+        self.is_admin() || self.permissions.contains(permission.as_str())
+    }
+
+    /// Whether the caller sees and may change everything.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.permissions.contains(ADMINISTRATOR)
+    }
+
+    /// The owner ids that make a flow the caller's.
+    pub fn owner_ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.sub.as_str())
+            .chain(self.tenant.as_deref().filter(|tenant| *tenant != self.sub))
+    }
+}

@@ -1,0 +1,253 @@
+//! How flows are written down: the head with the whole flow, and one listing row per owner.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::keys::{self, HEAD, Partition};
+use super::{Error, Item};
+use crate::flow::{Actor, Document, Flow, FlowId, ObjectId, Status, Timestamp};
+
+/// More than a body of 1 MiB can become, and a bound for what a stored one can unpack to.
+const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
+/// `DynamoDB` takes 400 KB; the rest is for the other attributes.
+const MAX_PACKED_BYTES: usize = 380 * 1024;
+/// Speed and size of small JSON hardly change from 1 to 9.
+const COMPRESSION_LEVEL: i32 = 3;
+/// How long a deleted flow's head stays, so that the stream can say who deleted it.
+const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
+
+/// What the head of a flow says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Head {
+    /// The flow.
+    Live(Box<Flow>),
+    /// It was deleted.
+    Deleted(Tombstone),
+}
+
+impl Head {
+    /// The flow, unless it was deleted.
+    #[must_use]
+    pub fn live(self) -> Option<Flow> {
+        match self {
+            Self::Live(flow) => Some(*flow),
+            Self::Deleted(_) => None,
+        }
+    }
+}
+
+/// What stays of a deleted flow for a day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tombstone {
+    /// The flow it was.
+    pub id: FlowId,
+    /// Counts the changes on.
+    pub sequence: u64,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+    /// Who deleted it.
+    pub actor: Actor,
+    expires_at: u64,
+}
+
+impl Tombstone {
+    pub(super) fn of(flow: &Flow, actor: Actor) -> Self {
+        let deleted_at = Timestamp::now();
+        let expires_at = deleted_at.seconds() + TOMBSTONE_SECONDS;
+        Self {
+            id: flow.id,
+            sequence: flow.sequence + 1,
+            deleted_at,
+            actor,
+            expires_at,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LiveItem {
+    id: FlowId,
+    /// The document as JSON, compressed with zstd.
+    #[serde(with = "serde_bytes")]
+    document: Vec<u8>,
+    revision: u64,
+    sequence: u64,
+    status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_id: Option<ObjectId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_reason: Option<String>,
+    creator: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    changed_at: Timestamp,
+    actor: Actor,
+}
+
+pub(super) fn head_key(id: FlowId) -> Item {
+    HashMap::from([
+        ("pk".into(), AttributeValue::S(keys::flow(id))),
+        ("sk".into(), AttributeValue::S(HEAD.into())),
+    ])
+}
+
+pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
+    let json =
+        serde_json::to_vec(&flow.document).map_err(|error| Error::Unreadable(error.into()))?;
+    let document = zstd::bulk::compress(&json, COMPRESSION_LEVEL)
+        .map_err(|error| Error::Unreadable(error.into()))?;
+    if json.len() > MAX_DOCUMENT_BYTES || document.len() > MAX_PACKED_BYTES {
+        return Err(Error::TooLarge);
+    }
+    let item = LiveItem {
+        id: flow.id,
+        document,
+        revision: flow.revision,
+        sequence: flow.sequence,
+        status: flow.status,
+        run_id: flow.run_id,
+        started_by: flow.started_by.clone(),
+        status_reason: flow.status_reason.clone(),
+        creator: flow.creator.clone(),
+        created_at: flow.created_at,
+        updated_at: flow.updated_at,
+        changed_at: flow.changed_at,
+        actor: flow.actor.clone(),
+    };
+    with_key(head_key(flow.id), &item)
+}
+
+pub(super) fn tombstone_item(tombstone: &Tombstone) -> Result<Item, Error> {
+    with_key(head_key(tombstone.id), tombstone)
+}
+
+fn with_key(key: Item, rest: &impl Serialize) -> Result<Item, Error> {
+    let mut item: Item =
+        serde_dynamo::to_item(rest).map_err(|error| Error::Unreadable(error.into()))?;
+    item.extend(key);
+    Ok(item)
+}
+
+/// Reads a head as the table or its stream gives it.
+///
+/// # Errors
+/// When it is none.
+pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
+    let item = item.into();
+    if item.contains_key("deletedAt") {
+        return read(item).map(Head::Deleted);
+    }
+    let item: LiveItem = read(item)?;
+    let json = zstd::bulk::decompress(&item.document, MAX_DOCUMENT_BYTES)
+        .map_err(|error| Error::Unreadable(error.into()))?;
+    let document: Document =
+        serde_json::from_slice(&json).map_err(|error| Error::Unreadable(error.into()))?;
+    Ok(Head::Live(Box::new(Flow {
+        id: item.id,
+        document,
+        revision: item.revision,
+        sequence: item.sequence,
+        status: item.status,
+        run_id: item.run_id,
+        started_by: item.started_by,
+        status_reason: item.status_reason,
+        creator: item.creator,
+        created_at: item.created_at,
+        updated_at: item.updated_at,
+        changed_at: item.changed_at,
+        actor: item.actor,
+    })))
+}
+
+pub(super) fn read<T: DeserializeOwned>(item: impl Into<serde_dynamo::Item>) -> Result<T, Error> {
+    serde_dynamo::from_item(item).map_err(|error| Error::Unreadable(error.into()))
+}
+
+/// What a list filters and sorts by. Everything but the key is optional, because a list reads only
+/// what it needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    pub(super) pk: String,
+    pub(super) sk: FlowId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    /// Name and description in lower case, for `search`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
+    /// Not in the rows of all flows: starting and stopping would have to write one more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<Status>,
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from_template: Option<ObjectId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) updated_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owners: Option<Vec<String>>,
+}
+
+impl Row {
+    /// The listing rows of a flow: one per owner, and one among all flows.
+    pub(super) fn all_of(flow: &Flow) -> Vec<Self> {
+        let document = &flow.document;
+        let mut owners: Vec<_> = document
+            .owners
+            .iter()
+            .map(|owner| owner.id.clone())
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let name = document.name.value().cloned();
+        let text = [&document.name, &document.description]
+            .map(|text| search_text(text.value().map_or("", String::as_str)));
+        let all = Self {
+            pk: Partition::shard_of(flow.id).key(),
+            sk: flow.id,
+            name,
+            text: Some(text.join(TEXT_SEPARATOR)).filter(|text| text != TEXT_SEPARATOR),
+            status: None,
+            kind: document.kind.value().cloned(),
+            from_template: document.from_template.value().copied(),
+            updated_at: Some(flow.updated_at),
+            owners: Some(owners.clone()).filter(|owners| !owners.is_empty()),
+        };
+        let mut rows: Vec<_> = owners
+            .into_iter()
+            .map(|id| Self {
+                pk: Partition::Owner(id).key(),
+                status: Some(flow.status),
+                ..all.clone()
+            })
+            .collect();
+        rows.push(all);
+        rows
+    }
+
+    pub(super) fn key(&self) -> Item {
+        HashMap::from([
+            ("pk".into(), AttributeValue::S(self.pk.clone())),
+            ("sk".into(), AttributeValue::S(self.sk.to_string())),
+        ])
+    }
+
+    pub(super) fn item(&self) -> Result<Item, Error> {
+        serde_dynamo::to_item(self).map_err(|error| Error::Unreadable(error.into()))
+    }
+}
+
+/// Between name and description; no search can contain it, so none finds across the two.
+const TEXT_SEPARATOR: &str = "\0";
+
+/// The form in which texts are compared without regard to case, in any script.
+pub(super) fn search_text(text: &str) -> String {
+    text.replace(TEXT_SEPARATOR, "").to_lowercase()
+}

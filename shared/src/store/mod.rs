@@ -1,0 +1,292 @@
+//! Flows in `DynamoDB`: one head per flow, one listing row per owner, every write conditional.
+
+mod item;
+mod keys;
+mod list;
+mod retry;
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+
+use crate::config::{self, ConfigError};
+use crate::flow::{Actor, Flow, FlowId};
+use item::Row;
+
+pub use item::{Head, Tombstone, read_head};
+pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// Why a flow could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Throttled, in conflict or out of reach; a later attempt may succeed. Nothing was half-written.
+    #[error("the table is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The flow does not fit an item.
+    #[error("the flow is too large")]
+    TooLarge,
+    /// A page of flows does not fit an answer.
+    #[error("the page is too large")]
+    PageTooLarge,
+    /// An item is not what this version writes.
+    #[error("an item cannot be read")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The call is wrong or not allowed: no attempt will succeed.
+    #[error("the table refuses the call")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What to do with a flow.
+pub enum Change {
+    /// Leave it as it is.
+    Keep,
+    /// Store this state of it.
+    Save(Box<Flow>),
+    /// Delete it, in the name of this actor.
+    Delete(Actor),
+}
+
+impl From<Option<Flow>> for Change {
+    fn from(next: Option<Flow>) -> Self {
+        next.map_or(Self::Keep, |next| Self::Save(Box::new(next)))
+    }
+}
+
+/// The table.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+enum Committed {
+    Yes,
+    /// Somebody was faster; this is what they left.
+    Overtaken(Option<Box<Flow>>),
+}
+
+impl Store {
+    /// The table of this name, through a client of its own.
+    #[must_use]
+    pub fn new(aws: &SdkConfig, table: String) -> Self {
+        Self {
+            client: retry::client(aws),
+            table,
+        }
+    }
+
+    /// The table of this process's settings.
+    ///
+    /// # Errors
+    /// When a setting is missing.
+    pub async fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self::new(
+            &config::aws().await,
+            config::environment().table_name()?,
+        ))
+    }
+
+    /// The flow, if there is one. One call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get(&self, id: FlowId) -> Result<Option<Flow>, Error> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(item::head_key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(error)?;
+        Ok(output.item.map(read_head).transpose()?.and_then(Head::live))
+    }
+
+    /// Stores a new flow. One call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn insert(&self, flow: &Flow) -> Result<(), Error> {
+        match self
+            .commit(None, item::live_item(flow)?, &Row::all_of(flow))
+            .await?
+        {
+            Committed::Yes => Ok(()),
+            Committed::Overtaken(_) => Err(Error::Unavailable("the id is taken".into())),
+        }
+    }
+
+    /// Reads a flow, lets `decide` say what to do with it, and does that on the condition that
+    /// nothing has changed since. When something has, `decide` is asked again with the newer state.
+    /// Two calls, one when there is nothing to do. Gives the state the flow is left in.
+    ///
+    /// # Errors
+    /// What `decide` says, or see [`Error`].
+    pub async fn change<E: From<Error>>(
+        &self,
+        id: FlowId,
+        mut decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
+    ) -> Result<Option<Flow>, E> {
+        let mut seen = self.get(id).await?;
+        loop {
+            let (flow, change) = match (decide(seen.as_ref())?, seen) {
+                (Change::Keep, seen) => return Ok(seen),
+                (_, None) => return Ok(None),
+                (change, Some(flow)) => (flow, change),
+            };
+            let (head, rows, next) = match change {
+                Change::Save(next) => (item::live_item(&next)?, Row::all_of(&next), Some(*next)),
+                Change::Delete(actor) => (
+                    item::tombstone_item(&Tombstone::of(&flow, actor))?,
+                    Vec::new(),
+                    None,
+                ),
+                Change::Keep => return Ok(Some(flow)),
+            };
+            match self.commit(Some(&flow), head, &rows).await? {
+                Committed::Yes => return Ok(next),
+                Committed::Overtaken(newer) => seen = newer.map(|flow| *flow),
+            }
+        }
+    }
+
+    /// Writes a head and what it changes of the listing rows, all or nothing, if the flow is still
+    /// as it was `before`.
+    async fn commit(
+        &self,
+        before: Option<&Flow>,
+        head: Item,
+        rows: &[Row],
+    ) -> Result<Committed, Error> {
+        let put = || Put::builder().table_name(&self.table);
+        let condition = put().set_item(Some(head));
+        let condition = match before {
+            None => condition.condition_expression("attribute_not_exists(pk)"),
+            // The sequence counts every change, so this holds ownership, status and document still.
+            Some(before) => condition
+                .condition_expression("#sequence = :seen")
+                .expression_attribute_names("#sequence", "sequence")
+                .expression_attribute_values(
+                    ":seen",
+                    AttributeValue::N(before.sequence.to_string()),
+                ),
+        };
+        let condition = condition
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut writes = vec![
+            TransactWriteItem::builder()
+                .put(condition.build().map_err(refused)?)
+                .build(),
+        ];
+        let old_rows = before.map(Row::all_of).unwrap_or_default();
+        for row in rows.iter().filter(|row| !old_rows.contains(row)) {
+            let put = put().set_item(Some(row.item()?)).build().map_err(refused)?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        for row in old_rows
+            .iter()
+            .filter(|old| !rows.iter().any(|row| row.pk == old.pk))
+        {
+            let delete = Delete::builder()
+                .table_name(&self.table)
+                .set_key(Some(row.key()))
+                .build()
+                .map_err(refused)?;
+            writes.push(TransactWriteItem::builder().delete(delete).build());
+        }
+        match self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await
+        {
+            Ok(_) => Ok(Committed::Yes),
+            Err(failure) => match retry::failed_condition(failure.as_service_error()) {
+                Some(newer) => {
+                    let newer = newer.map(read_head).transpose()?.and_then(Head::live);
+                    Ok(Committed::Overtaken(newer.map(Box::new)))
+                }
+                None => Err(error(failure)),
+            },
+        }
+    }
+
+    /// The flows that have this owner, in order of their ids, from after `after` on; at most `limit`.
+    /// One call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn ids_of_owner(
+        &self,
+        owner: &str,
+        after: Option<FlowId>,
+        limit: i32,
+    ) -> Result<Vec<FlowId>, Error> {
+        let partition = keys::Partition::Owner(owner.into());
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(partition.key()))
+            .projection_expression("pk, sk")
+            .consistent_read(true)
+            .set_exclusive_start_key(after.map(|id| partition.position(id)))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(error)?;
+        let rows = output
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(item::read::<Row>);
+        rows.map(|row| row.map(|row| row.sk)).collect()
+    }
+
+    /// Asks the table for an item that is never there.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let key = |text: &str| AttributeValue::S(text.into());
+        let call = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", key("PING"))
+            .key("sk", key("PING"));
+        call.send().await.map(drop).map_err(error)
+    }
+}
+
+/// Sorts the failure of any call by whether a later attempt may succeed.
+fn error<E>(failure: SdkError<E>) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let retryable = match failure.as_service_error() {
+        Some(service) => service
+            .code()
+            .is_some_and(|code| retry::PASSING.contains(&code)),
+        None => !matches!(failure, SdkError::ConstructionFailure(_)),
+    };
+    if retryable {
+        Error::Unavailable(failure.into())
+    } else {
+        Error::Refused(failure.into())
+    }
+}
+
+fn refused(failure: aws_sdk_dynamodb::error::BuildError) -> Error {
+    Error::Refused(failure.into())
+}

@@ -1,0 +1,101 @@
+//! Which failures pass: the SDK retries them with exponential backoff and jitter, until the
+//! request's deadline ends it.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+
+use super::Item;
+
+/// Error codes that say "later".
+pub(super) const PASSING: [&str; 9] = [
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionCanceledException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "ServiceUnavailable",
+];
+
+const MAX_ATTEMPTS: u32 = 10;
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// No single attempt may eat the whole request.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) fn client(aws: &SdkConfig) -> Client {
+    let retry = RetryConfig::standard()
+        .with_max_attempts(MAX_ATTEMPTS)
+        .with_initial_backoff(INITIAL_BACKOFF)
+        .with_max_backoff(MAX_BACKOFF);
+    let timeout = aws_config::timeout::TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    let config = aws_sdk_dynamodb::config::Builder::from(aws)
+        .retry_config(retry)
+        .timeout_config(timeout)
+        .retry_classifier(CanceledTransaction);
+    Client::from_conf(config.build())
+}
+
+/// The newest state of the item whose condition failed: the outer `None` when no condition did.
+#[allow(clippy::option_option, reason = "the two say different things")]
+pub(super) fn failed_condition(error: Option<&TransactWriteItemsError>) -> Option<Option<Item>> {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
+        return None;
+    };
+    let failed = canceled
+        .cancellation_reasons()
+        .iter()
+        .find(|reason| reason.code() == Some("ConditionalCheckFailed"))?;
+    Some(failed.item().filter(|item| !item.is_empty()).cloned())
+}
+
+/// A transaction that was cancelled by another one, or by throttling, and not by its condition.
+#[derive(Debug)]
+struct CanceledTransaction;
+
+impl ClassifyRetry for CanceledTransaction {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context
+            .output_or_error()
+            .and_then(Result::err)
+            .and_then(|error| error.as_operation_error());
+        let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
+            error.and_then(|error| error.downcast_ref())
+        else {
+            return RetryAction::NoActionIndicated;
+        };
+        let has = |codes: &[&str]| {
+            canceled
+                .cancellation_reasons()
+                .iter()
+                .any(|reason| reason.code().is_some_and(|code| codes.contains(&code)))
+        };
+        if has(&[
+            "ConditionalCheckFailed",
+            "ValidationError",
+            "ItemCollectionSizeLimitExceeded",
+        ]) {
+            RetryAction::RetryForbidden
+        } else if has(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
+            RetryAction::throttling_error()
+        } else {
+            RetryAction::transient_error()
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "canceled transaction"
+    }
+}
