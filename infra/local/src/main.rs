@@ -1,1 +1,196 @@
-fn main() {}
+//! `cargo run`: the local server, and tokens for it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use local::issuer::{Claims, Issuer};
+use local::{Options, Server, default_folder};
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk";
+/// The printed token is good for a day's work.
+const DAY: i64 = 24 * 60 * 60;
+
+/// Runs the flow repository on this machine.
+#[derive(Parser)]
+#[command(name = "cargo run --", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The port to listen on; 0 for any free one
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    port: u16,
+    /// Where data is kept (default: .local in the checkout), or ":memory:"
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Store a standard set of flows for two tenants, if there are none
+    #[arg(long)]
+    seed: bool,
+    /// Whether a stand-in answers starts and stops
+    #[arg(long, value_enum, default_value_t = Orchestrator::Auto)]
+    orchestrator: Orchestrator,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Orchestrator {
+    /// It answers flow.starting with flow.started and flow.stopping with flow.stopped
+    Auto,
+    /// Nobody answers
+    Off,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print a token that every local server of this checkout accepts
+    Token {
+        /// The user
+        #[arg(long)]
+        sub: String,
+        /// The user's tenant
+        #[arg(long)]
+        tenant: Option<String>,
+        /// What the user may do, with commas
+        #[arg(long, value_delimiter = ',', default_value = PERMISSIONS)]
+        permissions: Vec<String>,
+        /// Seconds until the token expires; negative for one that has expired
+        #[arg(long, value_name = "SECONDS", default_value_t = DAY, allow_negative_numbers = true)]
+        expires_in: i64,
+    },
+}
+
+type Error = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Error> {
+    if let Some(Command::Token {
+        sub,
+        tenant,
+        permissions,
+        expires_in,
+    }) = arguments.command
+    {
+        let permissions = permissions
+            .into_iter()
+            .filter(|permission| !permission.is_empty())
+            .collect();
+        let claims = Claims {
+            sub,
+            tenant,
+            permissions,
+            expires_in,
+        };
+        println!("{}", Issuer::open(&default_folder())?.token(&claims)?);
+        return Ok(());
+    }
+    log();
+    let folder = match arguments.data {
+        Some(data) if data.as_os_str() == ":memory:" => None,
+        data => Some(data.unwrap_or_else(default_folder)),
+    };
+    let options = Options {
+        port: arguments.port,
+        folder: folder.clone(),
+        seed: arguments.seed,
+        orchestrator: arguments.orchestrator == Orchestrator::Auto,
+        settings: std::env::vars()
+            .filter(|(name, _)| name.starts_with("AUTH_") || name == "COMPONENT_CHECK")
+            .collect(),
+        dynamodb: None,
+    };
+    let server = Server::start(options).await?;
+    introduce(&server, folder)?;
+    interrupted().await?;
+    eprintln!("\nStopping.");
+    server.stop().await?;
+    Ok(())
+}
+
+/// For people, on standard error: requests, and whatever goes wrong.
+fn log() {
+    let level = std::env::var("LOG_LEVEL")
+        .ok()
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(Level::INFO);
+    let ours = [
+        "local",
+        "shared",
+        "publish_changes",
+        "on_flow_status",
+        "on_identity_deleted",
+    ];
+    let filter = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_targets(ours.map(|name| (name, level)));
+    let format = tracing_subscriber::fmt::layer()
+        .compact()
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(format)
+        .with(filter)
+        .init();
+}
+
+fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
+    let token = server.issuer.token(&Claims {
+        sub: "developer".into(),
+        tenant: Some("acme".into()),
+        permissions: PERMISSIONS.split(',').map(Into::into).collect(),
+        expires_in: DAY,
+    })?;
+    let url = format!("http://{}", server.address);
+    let kept = folder.map_or_else(
+        || "in memory".into(),
+        |folder| format!("in {}", folder.display()),
+    );
+    let curl = format!("curl -sS -H 'Authorization: Bearer {token}'");
+    let flow = r#"{"name":"Orders to invoices","graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"getOrders"},{"id":"invoices","componentId":"5ca5c44c187c040010a9bb8c","function":"createInvoice"}],"edges":[{"source":"orders","target":"invoices"}]}}"#;
+    let newest = format!(
+        "$({curl} '{url}/flows?sort=-createdAt&page%5Bsize%5D=1' | grep -o '\"id\":\"[0-9a-f]*\"}}]' | cut -d'\"' -f4)"
+    );
+    println!(
+        "The flow repository listens on {url}; data is kept {kept}. Ctrl-C ends it.
+
+A token of user developer, tenant acme, valid for a day:
+{token}
+
+Store a flow, list the flows, start the newest and stop it again:
+
+{curl} -H 'Content-Type: application/json' -d '{flow}' '{url}/flows'
+
+{curl} '{url}/flows'
+
+{curl} -X POST \"{url}/flows/{newest}/start\" && sleep 1 && {curl} -X POST \"{url}/flows/{newest}/stop\"
+
+What went over the event bus: {url}/_local/events"
+    );
+    Ok(())
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

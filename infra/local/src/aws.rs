@@ -1,0 +1,208 @@
+//! The AWS services of the local server, on loopback ports of their own: an embedded `DynamoDB`, and
+//! as much of `EventBridge` and SQS as the functions call. The functions use them through the real SDK.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    StreamSpecification, StreamViewType,
+};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use dynoxide::Database;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::bus::Bus;
+
+/// The table's name.
+pub const TABLE: &str = "flow-repository";
+/// The bus's name.
+pub const BUS: &str = "flow-repository";
+/// The queue of unreadable changes.
+pub const UNREADABLE_QUEUE: &str = "unreadable-changes";
+
+const DATABASE_FILE: &str = "dynamodb.sqlite";
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    /// The database.
+    #[error("cannot open the database: {0}")]
+    Database(String),
+    /// A loopback port.
+    #[error("cannot listen on 127.0.0.1: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The table.
+    #[error("cannot make the table: {0}")]
+    Table(String),
+}
+
+/// Starts the embedded `DynamoDB` with its table; in memory without a folder.
+///
+/// # Errors
+/// See [`AwsError`].
+pub async fn start_dynamodb(folder: Option<&Path>) -> Result<SocketAddr, AwsError> {
+    let database = match folder {
+        None => Database::memory(),
+        Some(folder) => Database::new(&folder.join(DATABASE_FILE).to_string_lossy()),
+    };
+    let database = database.map_err(|error| AwsError::Database(error.to_string()))?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    Ok(address)
+}
+
+/// Makes the table if it is not there.
+///
+/// # Errors
+/// When the endpoint refuses.
+pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
+    let client = Client::new(aws);
+    let attribute = |name| {
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+    };
+    let key = |name, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+    };
+    let build = |error: aws_sdk_dynamodb::error::BuildError| AwsError::Table(error.to_string());
+    let stream = StreamSpecification::builder()
+        .stream_enabled(true)
+        .stream_view_type(StreamViewType::NewAndOldImages);
+    let created = client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute("pk").map_err(build)?)
+        .attribute_definitions(attribute("sk").map_err(build)?)
+        .key_schema(key("pk", KeyType::Hash).map_err(build)?)
+        .key_schema(key("sk", KeyType::Range).map_err(build)?)
+        .stream_specification(stream.build().map_err(build)?)
+        .send()
+        .await;
+    match created {
+        Err(error)
+            if !error
+                .as_service_error()
+                .is_some_and(|error| error.is_resource_in_use_exception()) =>
+        {
+            Err(AwsError::Table(
+                aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string(),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts `EventBridge` and SQS.
+///
+/// # Errors
+/// When there is no port.
+pub async fn start_messaging(bus: &'static Bus) -> Result<SocketAddr, AwsError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let router = Router::new().fallback(post(move |headers: HeaderMap, body: Bytes| async move {
+        let target = headers
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok())
+            .unwrap_or_default();
+        let request = serde_json::from_slice(&body).unwrap_or_default();
+        messaging(bus, target, &request)
+    }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}
+
+fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + use<> {
+    let text = |value: &Value, name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let answer = match target {
+        "AWSEvents.PutEvents" => {
+            let entries = request
+                .get("Entries")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            let results = entries.iter().map(|entry| match serde_json::from_str(&text(entry, "Detail")) {
+                Ok(detail) => {
+                    let time = entry.get("Time").and_then(Value::as_f64).map(seconds_as_text);
+                    let id = bus.put(&text(entry, "Source"), &text(entry, "DetailType"), detail, time);
+                    json!({"EventId": id})
+                }
+                Err(_) => json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}),
+            });
+            let results: Vec<Value> = results.collect();
+            let failed = results
+                .iter()
+                .filter(|result| result.get("ErrorCode").is_some())
+                .count();
+            json!({"FailedEntryCount": failed, "Entries": results})
+        }
+        "AWSEvents.DescribeEventBus" => {
+            json!({"Name": BUS, "Arn": "arn:aws:events:local:000000000000:event-bus/flow-repository"})
+        }
+        "AmazonSQS.SendMessage" => {
+            let body = text(request, "MessageBody");
+            bus.set_aside(serde_json::from_str(&body).unwrap_or_else(|_| body.clone().into()));
+            json!({"MessageId": shared::flow::ObjectId::generate().to_string()})
+        }
+        _ => {
+            return (
+                StatusCode::BAD_REQUEST,
+                json!({"__type": "UnknownOperationException"}).to_string(),
+            );
+        }
+    };
+    (StatusCode::OK, answer.to_string())
+}
+
+fn seconds_as_text(seconds: f64) -> String {
+    let millis = std::time::Duration::try_from_secs_f64(seconds)
+        .unwrap_or_default()
+        .as_millis();
+    shared::flow::Timestamp::from_millis(u64::try_from(millis).unwrap_or_default()).to_string()
+}
+
+/// SDK settings for a service at this address.
+#[must_use]
+pub fn config(address: SocketAddr) -> SdkConfig {
+    config_for(&format!("http://{address}"))
+}
+
+/// SDK settings for services behind this URL.
+#[must_use]
+pub fn config_for(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("local"))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
+            credentials,
+        ))
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client())
+        .build()
+}
+
+fn aws_smithy_http_client() -> aws_smithy_runtime_api::client::http::SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
+}

@@ -1,0 +1,115 @@
+//! The functions by the names of their packages.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::Value;
+use shared::api::{self, App};
+use shared::flow::{ObjectId, Timestamp};
+use shared::store::Store;
+
+/// Every invocation ends after this time, as on AWS.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a function gave back.
+pub type Outcome = Result<Value, Box<dyn std::error::Error + Send + Sync>>;
+
+/// All functions with what they need.
+pub struct Functions {
+    /// For the flow routes.
+    pub app: App,
+    /// For the health check.
+    pub health: check_health::App,
+    /// For the stream.
+    pub publisher: publish_changes::App,
+    /// For events from the bus.
+    pub store: Store,
+}
+
+/// The names of all functions that can be invoked here.
+pub const NAMES: [&str; 15] = [
+    "answer-unknown-route",
+    "check-health",
+    "create-flow",
+    "delete-flow",
+    "get-flow",
+    "list-flows",
+    "on-flow-status",
+    "on-identity-deleted",
+    "publish-changes",
+    "start-flow",
+    "start-flows",
+    "stop-flow",
+    "stop-flows",
+    "update-flow",
+    "update-flows",
+];
+
+impl Functions {
+    /// Invokes a function with an event as Lambda does.
+    pub fn invoke(
+        &'static self,
+        name: &str,
+        event: Value,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        macro_rules! api {
+            ($app:expr, $package:ident) => {
+                Box::pin(async move {
+                    let event = lambda_event::<ApiGatewayV2httpRequest>(event)?;
+                    let response = api::answer($app, $package::handle, event).await?;
+                    Ok(serde_json::to_value(response)?)
+                })
+            };
+        }
+        match name {
+            "answer-unknown-route" => api!(&(), answer_unknown_route),
+            "check-health" => api!(&self.health, check_health),
+            "create-flow" => api!(&self.app, create_flow),
+            "delete-flow" => api!(&self.app, delete_flow),
+            "get-flow" => api!(&self.app, get_flow),
+            "list-flows" => api!(&self.app, list_flows),
+            "start-flow" => api!(&self.app, start_flow),
+            "start-flows" => api!(&self.app, start_flows),
+            "stop-flow" => api!(&self.app, stop_flow),
+            "stop-flows" => api!(&self.app, stop_flows),
+            "update-flow" => api!(&self.app, update_flow),
+            "update-flows" => api!(&self.app, update_flows),
+            "on-flow-status" => Box::pin(async move {
+                on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(event)?)
+                    .await?;
+                Ok(Value::Null)
+            }),
+            "on-identity-deleted" => Box::pin(async move {
+                on_identity_deleted::handle(&self.store, lambda_event::<EventBridgeEvent>(event)?)
+                    .await?;
+                Ok(Value::Null)
+            }),
+            "publish-changes" => Box::pin(async move {
+                let response =
+                    publish_changes::handle(&self.publisher, lambda_event(event)?).await?;
+                Ok(serde_json::to_value(response)?)
+            }),
+            unknown => {
+                let error = format!("there is no function {unknown}");
+                Box::pin(async move { Err(error.into()) })
+            }
+        }
+    }
+}
+
+fn lambda_event<T: serde::de::DeserializeOwned>(
+    event: Value,
+) -> serde_json::Result<LambdaEvent<T>> {
+    let mut context = Context::default();
+    context.request_id = ObjectId::generate().to_string();
+    context.deadline =
+        Timestamp::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default();
+    // Through text, as Lambda hands events over.
+    Ok(LambdaEvent::new(
+        serde_json::from_str(&event.to_string())?,
+        context,
+    ))
+}

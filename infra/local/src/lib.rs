@@ -1,0 +1,278 @@
+//! The whole repository on one machine: the very functions of the stack behind HTTP, with embedded
+//! AWS services, a development issuer and a stand-in for the orchestrator.
+
+pub mod aws;
+pub mod bus;
+pub mod functions;
+pub mod gateway;
+pub mod issuer;
+pub mod stream;
+pub mod template;
+
+mod seed;
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use shared::api::App;
+use shared::config::Config;
+use shared::events::Publisher;
+use shared::store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use bus::Bus;
+use functions::Functions;
+use gateway::Gateway;
+use issuer::Issuer;
+use stream::Follower;
+use template::{Template, TemplateError};
+
+/// The checkout this program was built from.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap_or_else(|_| PathBuf::from("."))
+}
+
+/// Where a checkout keeps its local data.
+#[must_use]
+pub fn default_folder() -> PathBuf {
+    checkout().join(".local")
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port; 0 for any.
+    pub port: u16,
+    /// Where data is kept; in memory without.
+    pub folder: Option<PathBuf>,
+    /// Whether to store a standard set of flows when there are none.
+    pub seed: bool,
+    /// Whether the stand-in answers starts and stops.
+    pub orchestrator: bool,
+    /// Settings that go before the defaults, by the names of the functions' environment variables.
+    pub settings: Vec<(String, String)>,
+    /// A `DynamoDB` to use instead of the embedded one, and the table's name there.
+    pub dynamodb: Option<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            folder: None,
+            seed: false,
+            orchestrator: true,
+            settings: Vec::new(),
+            dynamodb: None,
+        }
+    }
+}
+
+/// Why a server does not start. Each says in one line what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port.
+    #[error("port {0} is in use; choose another one with --port")]
+    PortInUse(u16),
+    /// The port, otherwise.
+    #[error("cannot listen on port {0}: {1}")]
+    Listen(u16, io::Error),
+    /// The folder.
+    #[error("cannot write to {}: {}", .0.display(), .1)]
+    Folder(PathBuf, io::Error),
+    /// Somebody else's folder.
+    #[error("{} is in use by another server; choose another one with --data", .0.display())]
+    FolderInUse(PathBuf),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Two routes of the template.
+    #[error("template.yaml: {0}")]
+    Routes(#[from] matchit::InsertError),
+    /// An embedded service.
+    #[error(transparent)]
+    Aws(#[from] aws::AwsError),
+    /// A setting.
+    #[error(transparent)]
+    Settings(#[from] shared::api::StartError),
+    /// A flow of the standard set.
+    #[error("cannot store the standard flows: {0}")]
+    Seed(String),
+}
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Signs tokens it accepts.
+    pub issuer: Issuer,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+    background: Vec<JoinHandle<()>>,
+    _lock: Option<File>,
+}
+
+impl Server {
+    /// Starts a server; it runs until [`Self::stop`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let template = Template::read(&checkout().join("template.yaml"))?;
+        let listener = TcpListener::bind(("127.0.0.1", options.port))
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => StartError::PortInUse(options.port),
+                _ => StartError::Listen(options.port, error),
+            })?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError::Listen(options.port, error))?;
+        let lock = options.folder.as_deref().map(lock).transpose()?;
+        let key_folder = default_folder();
+        let issuer =
+            Issuer::open(&key_folder).map_err(|error| StartError::Folder(key_folder, error))?;
+
+        let (bus, arrivals) = Bus::new();
+        let bus: &'static Bus = Box::leak(Box::new(bus));
+        let (dynamodb, table) = match &options.dynamodb {
+            Some((endpoint, table)) => (aws::config_for(endpoint), table.clone()),
+            None => (
+                aws::config(aws::start_dynamodb(options.folder.as_deref()).await?),
+                aws::TABLE.to_owned(),
+            ),
+        };
+        aws::create_table(&dynamodb, &table).await?;
+        let messaging = aws::config(aws::start_messaging(bus).await?);
+
+        let settings = settings(&options, &issuer, &table);
+        let store = Store::new(&dynamodb, table.clone());
+        let functions: &'static Functions = Box::leak(Box::new(Functions {
+            app: App::new(&settings, &dynamodb)?,
+            health: check_health::App {
+                store: store.clone(),
+                publisher: Publisher::new(&messaging, aws::BUS.into()),
+            },
+            publisher: publish_changes::App {
+                publisher: Publisher::new(&messaging, aws::BUS.into()),
+                queues: aws_sdk_sqs::Client::new(&messaging),
+                unreadable_queue_url: format!(
+                    "{}/{}",
+                    messaging.endpoint_url().unwrap_or_default(),
+                    aws::UNREADABLE_QUEUE
+                ),
+            },
+            store: store.clone(),
+        }));
+        if options.seed {
+            seed::store_flows(&store).await?;
+        }
+
+        let mut background = Vec::new();
+        let checkpoint = options
+            .folder
+            .as_ref()
+            .map(|folder| folder.join("stream-position"));
+        for stream in template.streams {
+            let follower = Follower::new(&dynamodb, &table, checkpoint.clone());
+            background.push(tokio::spawn(async move {
+                follower.run(&stream, functions).await
+            }));
+        }
+        let (rules, orchestrator) = (template.rules, options.orchestrator);
+        background.push(tokio::spawn(async move {
+            bus::deliver(bus, arrivals, &rules, functions, orchestrator).await
+        }));
+
+        let gateway = Arc::new(Gateway::new(
+            &template.routes,
+            template.cors,
+            functions,
+            bus,
+            address,
+        )?);
+        let router = Router::new()
+            .fallback(move |request: Request| async move { gateway.answer(request).await });
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let stopped = async move {
+                // A server that was dropped stops as well.
+                let _ = stopped.await;
+            };
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stopped)
+                .await
+        });
+        Ok(Self {
+            address,
+            issuer,
+            stop,
+            serving,
+            background,
+            _lock: lock,
+        })
+    }
+
+    /// Ends the server after the requests under way.
+    ///
+    /// # Errors
+    /// When it had failed before.
+    pub async fn stop(self) -> io::Result<()> {
+        // The other end is gone only when the server has failed, which is told below.
+        let _ = self.stop.send(());
+        for task in self.background {
+            task.abort();
+        }
+        let grace = std::time::Duration::from_secs(2);
+        match tokio::time::timeout(grace, self.serving).await {
+            Ok(served) => served.map_err(io::Error::other)?,
+            // Connections that are kept open for nothing are cut.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Makes the folder and takes it for this process alone: two servers would announce every change twice.
+fn lock(folder: &Path) -> Result<File, StartError> {
+    let failed = |error| StartError::Folder(folder.to_owned(), error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let file = File::create(folder.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::FolderInUse(folder.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The functions' settings: those of this process where it has any, and the local services else.
+fn settings(
+    options: &Options,
+    issuer: &Issuer,
+    table: &str,
+) -> Config<impl Fn(&str) -> Option<String> + use<>> {
+    let (given, jwks, table) = (options.settings.clone(), issuer.jwks(), table.to_owned());
+    Config::new(move |name: &str| {
+        let given = given
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.clone());
+        given.or_else(|| match name {
+            "TABLE_NAME" => Some(table.clone()),
+            "AUTH_ISSUER" => Some(issuer::ISSUER.into()),
+            "AUTH_AUDIENCE" => Some(issuer::AUDIENCE.into()),
+            "AUTH_JWKS" => Some(jwks.clone()),
+            _ => None,
+        })
+    })
+}

@@ -1,0 +1,214 @@
+//! The event source mapping: follows the table's stream and hands its records to a function in order.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client as Tables;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
+use serde_json::{Value, json};
+
+use crate::functions::Functions;
+use crate::template::{Stream, matches};
+
+/// How long an empty stream is left alone.
+const PAUSE: Duration = Duration::from_millis(25);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Where a stream is followed, and how far.
+pub struct Follower {
+    tables: Tables,
+    streams: Client,
+    table: String,
+    checkpoint: Option<PathBuf>,
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+impl Follower {
+    /// Follows the stream of this table. The position is kept in the file `checkpoint`, so that no
+    /// change is announced twice or never when the server ends between the two.
+    #[must_use]
+    pub fn new(aws: &SdkConfig, table: &str, checkpoint: Option<PathBuf>) -> Self {
+        Self {
+            tables: Tables::new(aws),
+            streams: Client::new(aws),
+            table: table.into(),
+            checkpoint,
+        }
+    }
+
+    /// Follows until the server ends. Failures are retried for ever: the stream forgets nothing here.
+    pub async fn run(&self, stream: &Stream, functions: &'static Functions) {
+        let mut last = self
+            .checkpoint
+            .as_ref()
+            .and_then(|path| std::fs::read_to_string(path).ok());
+        let mut backoff = PAUSE;
+        loop {
+            match self
+                .follow(stream, functions, &mut last, &mut backoff)
+                .await
+            {
+                Ok(()) => {}
+                Err(error) => tracing::warn!(error = %error, "stream.failed"),
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    async fn follow(
+        &self,
+        stream: &Stream,
+        functions: &'static Functions,
+        last: &mut Option<String>,
+        backoff: &mut Duration,
+    ) -> Result<(), Error> {
+        let table = self
+            .tables
+            .describe_table()
+            .table_name(&self.table)
+            .send()
+            .await
+            .map_err(flat)?;
+        let arn = table
+            .table
+            .and_then(|table| table.latest_stream_arn)
+            .ok_or("the table has no stream")?;
+        let description = self
+            .streams
+            .describe_stream()
+            .stream_arn(&arn)
+            .send()
+            .await
+            .map_err(flat)?;
+        let shards = description
+            .stream_description
+            .and_then(|description| description.shards)
+            .unwrap_or_default();
+        let shard = shards
+            .into_iter()
+            .next()
+            .and_then(|shard| shard.shard_id)
+            .ok_or("the stream has no shard")?;
+        let iterator = self
+            .streams
+            .get_shard_iterator()
+            .stream_arn(&arn)
+            .shard_id(shard)
+            .set_sequence_number(last.clone());
+        let kind = if last.is_some() {
+            ShardIteratorType::AfterSequenceNumber
+        } else {
+            ShardIteratorType::TrimHorizon
+        };
+        let mut iterator = iterator
+            .shard_iterator_type(kind)
+            .send()
+            .await
+            .map_err(flat)?
+            .shard_iterator;
+        while let Some(position) = iterator {
+            let output = self
+                .streams
+                .get_records()
+                .shard_iterator(position)
+                .send()
+                .await
+                .map_err(flat)?;
+            let records = output.records.unwrap_or_default();
+            if records.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            for batch in records.chunks(stream.batch_size) {
+                self.hand_over(batch, stream, functions, last).await?;
+                *backoff = PAUSE;
+            }
+            iterator = output.next_shard_iterator;
+        }
+        Ok(())
+    }
+
+    /// Invokes the function with a batch. When it names a record that failed, everything from that
+    /// one on comes again.
+    async fn hand_over(
+        &self,
+        batch: &[Record],
+        stream: &Stream,
+        functions: &'static Functions,
+        last: &mut Option<String>,
+    ) -> Result<(), Error> {
+        let events: Vec<Value> = batch.iter().filter_map(record).collect();
+        let wanted: Vec<&Value> = events
+            .iter()
+            .filter(|event| {
+                stream.filters.is_empty()
+                    || stream.filters.iter().any(|filter| matches(filter, event))
+            })
+            .collect();
+        let mut failed = None;
+        if !wanted.is_empty() {
+            let response = functions
+                .invoke(&stream.function, json!({"Records": wanted}))
+                .await?;
+            let first = response
+                .pointer("/batchItemFailures/0/itemIdentifier")
+                .and_then(Value::as_str);
+            failed = first.map(ToOwned::to_owned);
+        }
+        let done = batch
+            .iter()
+            .filter_map(sequence_number)
+            .take_while(|number| failed.as_deref() != Some(*number))
+            .last();
+        if let Some(number) = done {
+            if let Some(path) = &self.checkpoint {
+                std::fs::write(path, number)?;
+            }
+            *last = Some(number.to_owned());
+        }
+        failed.map_or(Ok(()), |number| {
+            Err(format!("record {number} has to come again").into())
+        })
+    }
+}
+
+fn sequence_number(record: &Record) -> Option<&str> {
+    record.dynamodb()?.sequence_number()
+}
+
+/// A record in the form in which Lambda hands it to a function.
+fn record(record: &Record) -> Option<Value> {
+    let change = record.dynamodb()?;
+    let mut dynamodb = json!({
+        "ApproximateCreationDateTime": change.approximate_creation_date_time().map(aws_sdk_dynamodb::primitives::DateTime::secs),
+        "SequenceNumber": change.sequence_number(),
+        "SizeBytes": change.size_bytes(),
+        "StreamViewType": change.stream_view_type().map(aws_sdk_dynamodbstreams::types::StreamViewType::as_str),
+    });
+    for (name, image) in [
+        ("Keys", change.keys()),
+        ("NewImage", change.new_image()),
+        ("OldImage", change.old_image()),
+    ] {
+        if let Some(image) = image {
+            let item: serde_dynamo::Item = image.clone().into();
+            dynamodb[name] = serde_json::to_value(item).ok()?;
+        }
+    }
+    Some(json!({
+        "eventID": record.event_id(),
+        "eventName": record.event_name().map(aws_sdk_dynamodbstreams::types::OperationType::as_str),
+        "eventVersion": record.event_version(),
+        "eventSource": record.event_source(),
+        "awsRegion": record.aws_region(),
+        "dynamodb": dynamodb,
+    }))
+}
+
+fn flat<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
+    DisplayErrorContext(error).to_string().into()
+}

@@ -1,0 +1,259 @@
+//! What the local server needs to know of the stack, read from template.yaml.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use serde_yaml_ng::Value;
+
+/// A stack that the local server can run.
+#[derive(Debug)]
+pub struct Template {
+    /// What API Gateway routes where.
+    pub routes: Vec<Route>,
+    /// What `EventBridge` delivers where.
+    pub rules: Vec<Rule>,
+    /// What the table's stream feeds.
+    pub streams: Vec<Stream>,
+    /// Origins that browsers may call from, unless told otherwise.
+    pub cors: Cors,
+}
+
+/// One route of the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// `GET`, or `ANY` for the default route.
+    pub method: String,
+    /// With parameters in braces; `$default` for the default route.
+    pub path: String,
+    /// The package of the function.
+    pub function: String,
+}
+
+/// One rule of the event bus.
+#[derive(Debug)]
+pub struct Rule {
+    /// What events look like that it is for.
+    pub pattern: Json,
+    /// The package of the function.
+    pub function: String,
+}
+
+/// One event source mapping.
+#[derive(Debug)]
+pub struct Stream {
+    /// Records must match one of these.
+    pub filters: Vec<Json>,
+    /// Records in one event.
+    pub batch_size: usize,
+    /// The package of the function.
+    pub function: String,
+}
+
+/// The gateway's CORS settings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Cors {
+    /// Filled from the parameter's default.
+    #[serde(skip)]
+    pub allow_origins: Vec<String>,
+    /// Methods pages may use.
+    pub allow_methods: Vec<String>,
+    /// Headers pages may send.
+    pub allow_headers: Vec<String>,
+    /// Headers pages may read.
+    pub expose_headers: Vec<String>,
+    /// Seconds browsers may remember all that.
+    pub max_age: u32,
+}
+
+/// The template is not one the local server can run.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no YAML.
+    #[error("template.yaml is not valid YAML: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+    /// Something in it is not as it should be.
+    #[error("template.yaml: {0}")]
+    Content(String),
+}
+
+impl Template {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn read(path: &Path) -> Result<Self, TemplateError> {
+        let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Read {
+            path: path.display().to_string(),
+            source,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a template.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let root: Value = serde_yaml_ng::from_str(text)?;
+        let resources = get(&root, "Resources")?
+            .as_mapping()
+            .ok_or_else(|| content("Resources is no mapping"))?;
+        let (mut routes, mut rules, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, resource) in resources {
+            if resource.get("Type").and_then(Value::as_str) != Some("AWS::Serverless::Function") {
+                continue;
+            }
+            let properties = get(resource, "Properties")?;
+            let function = text_of(properties, "CodeUri")?.trim_end_matches('/');
+            let function = function.strip_prefix("functions/").ok_or_else(|| {
+                content(format!(
+                    "{} has its code outside functions/",
+                    name.as_str().unwrap_or_default()
+                ))
+            })?;
+            let events = properties.get("Events").and_then(Value::as_mapping);
+            for event in events.into_iter().flat_map(|events| events.values()) {
+                let properties = get(event, "Properties")?;
+                let function = function.to_owned();
+                match text_of(event, "Type")? {
+                    "HttpApi" => {
+                        let method = text_of(properties, "Method")?.to_uppercase();
+                        let method = if method == "X-AMAZON-APIGATEWAY-ANY-METHOD" {
+                            "ANY".into()
+                        } else {
+                            method
+                        };
+                        routes.push(Route {
+                            method,
+                            path: text_of(properties, "Path")?.into(),
+                            function,
+                        });
+                    }
+                    "EventBridgeRule" => {
+                        let pattern =
+                            serde_yaml_ng::from_value(get(properties, "Pattern")?.clone())?;
+                        rules.push(Rule { pattern, function });
+                    }
+                    "DynamoDB" => streams.push(stream(properties, function)?),
+                    other => {
+                        return Err(content(format!(
+                            "events of type {other} are not known here"
+                        )));
+                    }
+                }
+            }
+        }
+        routes.sort();
+        let mut cors: Cors = serde_yaml_ng::from_value(
+            get(get(get(&root, "Resources")?, "Api")?, "Properties")
+                .and_then(|api| get(api, "CorsConfiguration"))?
+                .clone(),
+        )?;
+        let origins = get(get(&root, "Parameters")?, "CorsOrigins")
+            .and_then(|origins| text_of(origins, "Default"))?;
+        cors.allow_origins = origins.split(',').map(Into::into).collect();
+        Ok(Self {
+            routes,
+            rules,
+            streams,
+            cors,
+        })
+    }
+}
+
+fn stream(properties: &Value, function: String) -> Result<Stream, TemplateError> {
+    let filters = properties
+        .get("FilterCriteria")
+        .and_then(|criteria| criteria.get("Filters"))
+        .and_then(Value::as_sequence);
+    let filters = filters.into_iter().flatten().map(|filter| {
+        serde_json::from_str(text_of(filter, "Pattern")?)
+            .map_err(|error| content(format!("a filter is no JSON: {error}")))
+    });
+    let batch_size = get(properties, "BatchSize")?
+        .as_u64()
+        .and_then(|size| usize::try_from(size).ok());
+    Ok(Stream {
+        filters: filters.collect::<Result<_, _>>()?,
+        batch_size: batch_size
+            .filter(|size| *size > 0)
+            .ok_or_else(|| content("a BatchSize is no number"))?,
+        function,
+    })
+}
+
+fn get<'a>(value: &'a Value, name: &str) -> Result<&'a Value, TemplateError> {
+    value
+        .get(name)
+        .ok_or_else(|| content(format!("{name} is missing")))
+}
+
+fn text_of<'a>(value: &'a Value, name: &str) -> Result<&'a str, TemplateError> {
+    get(value, name)?
+        .as_str()
+        .ok_or_else(|| content(format!("{name} is no text")))
+}
+
+fn content(text: impl Into<String>) -> TemplateError {
+    TemplateError::Content(text.into())
+}
+
+/// Whether an event matches a pattern as `EventBridge` and stream filters know them: every member
+/// named must be there, with one of the values listed.
+#[must_use]
+pub fn matches(pattern: &Json, event: &Json) -> bool {
+    match pattern {
+        Json::Object(members) => members
+            .iter()
+            .all(|(name, inner)| event.get(name).is_some_and(|value| matches(inner, value))),
+        Json::Array(values) => values.contains(event),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_template_without_resources_is_refused_in_one_line() {
+        for (text, complaint) in [
+            ("Resources: [", "template.yaml is not valid YAML"),
+            ("Description: x", "template.yaml: Resources is missing"),
+            (
+                "Resources: {F: {Type: AWS::Serverless::Function, Properties: {CodeUri: elsewhere}}}",
+                "template.yaml: F has its code outside functions/",
+            ),
+        ] {
+            let error = Template::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(complaint), "{error}");
+            assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn patterns_name_members_and_list_values() {
+        let pattern = json!({"detail-type": ["a", "b"], "detail": {"x": [1]}});
+        assert!(matches(
+            &pattern,
+            &json!({"detail-type": "b", "detail": {"x": 1, "y": 2}})
+        ));
+        assert!(!matches(
+            &pattern,
+            &json!({"detail-type": "c", "detail": {"x": 1}})
+        ));
+        assert!(!matches(&pattern, &json!({"detail-type": "a"})));
+    }
+}
