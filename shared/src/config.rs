@@ -26,6 +26,7 @@ pub struct ConfigError {
 pub struct Config<F>(F);
 
 /// The settings of this process.
+#[must_use]
 pub fn environment() -> Config<impl Fn(&str) -> Option<String>> {
     Config(|name: &str| std::env::var(name).ok())
 }

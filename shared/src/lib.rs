@@ -1,5 +1,5 @@
 //! What the functions share. `flow` is the domain; `identity`, `store`, `events` and `api` connect
-//! it to callers, `DynamoDB`, `EventBridge` and HTTP.
+//! it to callers, DynamoDB, EventBridge and HTTP.
 
 pub mod api;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Logs as JSON lines, and metrics as `CloudWatch` embedded metric format. Neither ever carries a
+//! Logs as JSON lines, and metrics as CloudWatch embedded metric format. Neither ever carries a
 //! token, a body or a claim.
 
 use tracing::Level;
@@ -8,7 +8,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::flow::Timestamp;
 
-/// The `CloudWatch` namespace of all metrics.
+/// The CloudWatch namespace of all metrics.
 const NAMESPACE: &str = "FlowRepository";
 
 /// Starts logging to standard output, at `LOG_LEVEL` (default `info`) for this project and at

@@ -8,4 +8,9 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod compatibility;
+mod events;
+mod flows;
+mod http;
+mod lists;
 mod runs;

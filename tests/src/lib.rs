@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     clippy::panic,
     reason = "a test that cannot go on fails"
 )]
@@ -68,11 +69,8 @@ impl Answer {
     /// The id of the flow in `data`.
     #[must_use]
     pub fn id(&self) -> String {
-        self.body
-            .pointer("/data/id")
-            .and_then(Value::as_str)
-            .map(Into::into)
-            .unwrap_or_else(|| panic!("no id: {self:?}"))
+        let id = self.body.pointer("/data/id").and_then(Value::as_str);
+        id.unwrap_or_else(|| panic!("no id: {self:?}")).to_owned()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The AWS services of the local server, on loopback ports of their own: an embedded `DynamoDB`, and
-//! as much of `EventBridge` and SQS as the functions call. The functions use them through the real SDK.
+//! The AWS services of the local server, on loopback ports of their own: an embedded DynamoDB, and
+//! as much of EventBridge and SQS as the functions call. The functions use them through the real SDK.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     StreamSpecification, StreamViewType,
@@ -45,7 +46,7 @@ pub enum AwsError {
     Table(String),
 }
 
-/// Starts the embedded `DynamoDB` with its table; in memory without a folder.
+/// Starts the embedded DynamoDB with its table; in memory without a folder.
 ///
 /// # Errors
 /// See [`AwsError`].
@@ -98,7 +99,7 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
         Err(error)
             if !error
                 .as_service_error()
-                .is_some_and(|error| error.is_resource_in_use_exception()) =>
+                .is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
             Err(AwsError::Table(
                 aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string(),
@@ -108,7 +109,7 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
     }
 }
 
-/// Starts `EventBridge` and SQS.
+/// Starts EventBridge and SQS.
 ///
 /// # Errors
 /// When there is no port.
@@ -145,7 +146,7 @@ fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + us
             let results = entries.iter().map(|entry| match serde_json::from_str(&text(entry, "Detail")) {
                 Ok(detail) => {
                     let time = entry.get("Time").and_then(Value::as_f64).map(seconds_as_text);
-                    let id = bus.put(&text(entry, "Source"), &text(entry, "DetailType"), detail, time);
+                    let id = bus.put(&text(entry, "Source"), &text(entry, "DetailType"), &detail, time);
                     json!({"EventId": id})
                 }
                 Err(_) => json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}),

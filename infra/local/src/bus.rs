@@ -41,12 +41,12 @@ impl Bus {
         )
     }
 
-    /// Puts an event on the bus, in `EventBridge`'s form; gives its id.
+    /// Puts an event on the bus, in EventBridge's form; gives its id.
     pub fn put(
         &self,
         source: &str,
         detail_type: &str,
-        detail: Value,
+        detail: &Value,
         time: Option<String>,
     ) -> String {
         let id = ObjectId::generate().to_string();
@@ -130,13 +130,10 @@ fn orchestrate(bus: &'static Bus, event: &Value) {
         Some("flow.stopping") => "flow.stopped",
         _ => return,
     };
-    let data = |name: &str| event.pointer(&format!("/detail/data/{name}")).cloned();
-    let mut detail = json!({"id": data("id")});
-    if let Some(run_id) = data("runId") {
-        detail["runId"] = run_id;
-    }
+    let data = |name: &str| event.pointer(&format!("/detail/data/{name}"));
+    let detail = json!({"id": data("id"), "runId": data("runId")});
     tokio::spawn(async move {
         tokio::time::sleep(ORCHESTRATOR_DELAY).await;
-        bus.put(ORCHESTRATOR, answer, detail, None);
+        bus.put(ORCHESTRATOR, answer, &detail, None);
     });
 }

@@ -50,6 +50,7 @@ pub const NAMES: [&str; 15] = [
 
 impl Functions {
     /// Invokes a function with an event as Lambda does.
+    #[must_use]
     pub fn invoke(
         &'static self,
         name: &str,
@@ -58,7 +59,7 @@ impl Functions {
         macro_rules! api {
             ($app:expr, $package:ident) => {
                 Box::pin(async move {
-                    let event = lambda_event::<ApiGatewayV2httpRequest>(event)?;
+                    let event = lambda_event::<ApiGatewayV2httpRequest>(&event)?;
                     let response = api::answer($app, $package::handle, event).await?;
                     Ok(serde_json::to_value(response)?)
                 })
@@ -78,18 +79,18 @@ impl Functions {
             "update-flow" => api!(&self.app, update_flow),
             "update-flows" => api!(&self.app, update_flows),
             "on-flow-status" => Box::pin(async move {
-                on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(event)?)
+                on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?)
                     .await?;
                 Ok(Value::Null)
             }),
             "on-identity-deleted" => Box::pin(async move {
-                on_identity_deleted::handle(&self.store, lambda_event::<EventBridgeEvent>(event)?)
+                on_identity_deleted::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?)
                     .await?;
                 Ok(Value::Null)
             }),
             "publish-changes" => Box::pin(async move {
                 let response =
-                    publish_changes::handle(&self.publisher, lambda_event(event)?).await?;
+                    publish_changes::handle(&self.publisher, lambda_event(&event)?).await?;
                 Ok(serde_json::to_value(response)?)
             }),
             unknown => {
@@ -101,7 +102,7 @@ impl Functions {
 }
 
 fn lambda_event<T: serde::de::DeserializeOwned>(
-    event: Value,
+    event: &Value,
 ) -> serde_json::Result<LambdaEvent<T>> {
     let mut context = Context::default();
     context.request_id = ObjectId::generate().to_string();

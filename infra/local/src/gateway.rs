@@ -24,7 +24,7 @@ const LOCAL: &str = "/_local/";
 
 /// The gateway of a local server.
 pub struct Gateway {
-    routers: HashMap<String, matchit::Router<Route>>,
+    by_method: HashMap<String, matchit::Router<Route>>,
     default: Option<Route>,
     cors: Cors,
     functions: &'static Functions,
@@ -44,9 +44,9 @@ impl Gateway {
         bus: &'static Bus,
         address: SocketAddr,
     ) -> Result<Self, matchit::InsertError> {
-        let mut routers: HashMap<String, matchit::Router<Route>> = HashMap::new();
+        let mut by_method: HashMap<String, matchit::Router<Route>> = HashMap::new();
         for route in routes.iter().filter(|route| route.path != "$default") {
-            routers
+            by_method
                 .entry(route.method.clone())
                 .or_default()
                 .insert(route.path.clone(), route.clone())?;
@@ -56,7 +56,7 @@ impl Gateway {
             .find(|route| route.path == "$default")
             .cloned();
         Ok(Self {
-            routers,
+            by_method,
             default,
             cors,
             functions,
@@ -89,7 +89,7 @@ impl Gateway {
     async fn route(&self, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let found = self
-            .routers
+            .by_method
             .get(request.method().as_str())
             .and_then(|router| router.at(&path).ok());
         let (route, parameters) = match (&found, &self.default) {
@@ -240,7 +240,7 @@ impl Gateway {
         };
         let ids = events
             .into_iter()
-            .map(|(source, kind, detail)| self.bus.put(&source, &kind, detail, None));
+            .map(|(source, kind, detail)| self.bus.put(&source, &kind, &detail, None));
         json_response(&json!({"ids": ids.collect::<Vec<_>>()}))
     }
 

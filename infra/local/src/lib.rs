@@ -62,7 +62,7 @@ pub struct Options {
     pub orchestrator: bool,
     /// Settings that go before the defaults, by the names of the functions' environment variables.
     pub settings: Vec<(String, String)>,
-    /// A `DynamoDB` to use instead of the embedded one, and the table's name there.
+    /// A DynamoDB to use instead of the embedded one, and the table's name there.
     pub dynamodb: Option<(String, String)>,
 }
 
@@ -187,12 +187,12 @@ impl Server {
         for stream in template.streams {
             let follower = Follower::new(&dynamodb, &table, checkpoint.clone());
             background.push(tokio::spawn(async move {
-                follower.run(&stream, functions).await
+                follower.run(&stream, functions).await;
             }));
         }
         let (rules, orchestrator) = (template.rules, options.orchestrator);
         background.push(tokio::spawn(async move {
-            bus::deliver(bus, arrivals, &rules, functions, orchestrator).await
+            bus::deliver(bus, arrivals, &rules, functions, orchestrator).await;
         }));
 
         let gateway = Arc::new(Gateway::new(

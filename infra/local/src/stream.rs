@@ -1,5 +1,6 @@
 //! The event source mapping: follows the table's stream and hands its records to a function in order.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,10 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client as Tables;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
+use aws_sdk_dynamodbstreams::primitives::DateTime;
+use aws_sdk_dynamodbstreams::types::{
+    AttributeValue, OperationType, Record, ShardIteratorType, StreamViewType,
+};
 use serde_json::{Value, json};
 
 use crate::functions::Functions;
@@ -25,6 +29,7 @@ pub struct Follower {
     checkpoint: Option<PathBuf>,
 }
 
+type Image = HashMap<String, AttributeValue>;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Follower {
@@ -183,25 +188,25 @@ fn sequence_number(record: &Record) -> Option<&str> {
 /// A record in the form in which Lambda hands it to a function.
 fn record(record: &Record) -> Option<Value> {
     let change = record.dynamodb()?;
+    let image = |image: Option<&Image>| {
+        image.map(|image| serde_json::to_value(serde_dynamo::Item::from(image.clone())))
+    };
     let mut dynamodb = json!({
-        "ApproximateCreationDateTime": change.approximate_creation_date_time().map(aws_sdk_dynamodb::primitives::DateTime::secs),
+        "ApproximateCreationDateTime": change.approximate_creation_date_time().map(DateTime::secs),
         "SequenceNumber": change.sequence_number(),
         "SizeBytes": change.size_bytes(),
-        "StreamViewType": change.stream_view_type().map(aws_sdk_dynamodbstreams::types::StreamViewType::as_str),
+        "StreamViewType": change.stream_view_type().map(StreamViewType::as_str),
+        "Keys": image(change.keys())?.ok()?,
+        "NewImage": image(change.new_image()).transpose().ok()?,
+        "OldImage": image(change.old_image()).transpose().ok()?,
     });
-    for (name, image) in [
-        ("Keys", change.keys()),
-        ("NewImage", change.new_image()),
-        ("OldImage", change.old_image()),
-    ] {
-        if let Some(image) = image {
-            let item: serde_dynamo::Item = image.clone().into();
-            dynamodb[name] = serde_json::to_value(item).ok()?;
-        }
+    // An image that is not there is left out, as Lambda does.
+    if let Some(members) = dynamodb.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
     }
     Some(json!({
         "eventID": record.event_id(),
-        "eventName": record.event_name().map(aws_sdk_dynamodbstreams::types::OperationType::as_str),
+        "eventName": record.event_name().map(OperationType::as_str),
         "eventVersion": record.event_version(),
         "eventSource": record.event_source(),
         "awsRegion": record.aws_region(),

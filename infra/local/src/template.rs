@@ -11,7 +11,7 @@ use serde_yaml_ng::Value;
 pub struct Template {
     /// What API Gateway routes where.
     pub routes: Vec<Route>,
-    /// What `EventBridge` delivers where.
+    /// What EventBridge delivers where.
     pub rules: Vec<Rule>,
     /// What the table's stream feeds.
     pub streams: Vec<Stream>,
@@ -208,7 +208,7 @@ fn content(text: impl Into<String>) -> TemplateError {
     TemplateError::Content(text.into())
 }
 
-/// Whether an event matches a pattern as `EventBridge` and stream filters know them: every member
+/// Whether an event matches a pattern as EventBridge and stream filters know them: every member
 /// named must be there, with one of the values listed.
 #[must_use]
 pub fn matches(pattern: &Json, event: &Json) -> bool {

@@ -1,4 +1,6 @@
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -112,12 +114,8 @@ struct Enveloped<'a> {
 /// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
 fn etag(flow: &Flow) -> Result<String, Problem> {
     let document = serde_json::to_vec(&flow.document)?;
-    let hash: String = digest(&SHA256, &document)
-        .as_ref()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = digest(&SHA256, &document);
+    let hash = URL_SAFE_NO_PAD.encode(hash.as_ref().get(..6).unwrap_or_default());
     Ok(format!("\"{}-{hash}\"", flow.revision))
 }
 

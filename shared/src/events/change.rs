@@ -5,7 +5,7 @@ use super::SOURCE;
 use crate::flow::{Actor, Flow, FlowId, FlowView, Status, Timestamp};
 use crate::store::Head;
 
-/// `EventBridge` takes entries below 256 KB.
+/// EventBridge takes entries below 256 KB.
 pub(super) const MAX_ENTRY_BYTES: usize = 256 * 1024;
 /// Members left out of a flow that does not fit, the largest first.
 const DETACHABLE: [&str; 2] = ["graph", "flowSettings"];
@@ -17,7 +17,7 @@ pub struct FlowEvent {
     pub name: &'static str,
     /// When the change was made.
     pub time: Timestamp,
-    /// `CloudEvents` 1.0 JSON.
+    /// CloudEvents 1.0 JSON.
     pub detail: String,
 }
 
@@ -38,7 +38,7 @@ impl FlowEvent {
     }
 }
 
-/// By `EventBridge`'s own rule: 14 bytes for the time, and the bytes of the texts.
+/// By EventBridge's own rule: 14 bytes for the time, and the bytes of the texts.
 fn entry_size(name: &str, detail: &str) -> usize {
     14 + SOURCE.len() + name.len() + detail.len()
 }
@@ -171,7 +171,7 @@ impl Stamp {
         }
     }
 
-    /// The envelope of `CloudEvents` 1.0 with the extensions `sequence` and `dataref`.
+    /// The envelope of CloudEvents 1.0 with the extensions `sequence` and `dataref`.
     fn event(
         &self,
         name: &'static str,

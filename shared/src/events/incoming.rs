@@ -67,7 +67,7 @@ impl OwnerDeleted {
     }
 }
 
-/// Where a detail keeps its payload: in `payload` (upstream), in `data` (`CloudEvents`), or itself.
+/// Where a detail keeps its payload: in `payload` (upstream), in `data` (CloudEvents), or itself.
 fn payload(detail: &Value) -> &Value {
     ["payload", "data"]
         .iter()

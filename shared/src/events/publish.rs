@@ -44,7 +44,7 @@ impl Publisher {
         }
     }
 
-    /// Puts events on the bus in their order, in as few calls as `EventBridge` allows. One result
+    /// Puts events on the bus in their order, in as few calls as EventBridge allows. One result
     /// per event: `PutEvents` answers 200 when only some have failed.
     pub async fn publish(&self, events: &[FlowEvent]) -> Vec<Result<(), PublishError>> {
         let mut results = Vec::with_capacity(events.len());

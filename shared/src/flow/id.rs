@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::Timestamp;
 
 /// Twelve bytes written as 24 lower-case hex digits, as components of the platform expect them
-/// (the form of a `MongoDB` `ObjectId`).
+/// (the form of a MongoDB ObjectId).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId([u8; 12]);
 

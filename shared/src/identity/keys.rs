@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use crate::flow::Timestamp;
 
 /// Keys are fetched again when they are older, so that a revoked one goes.
-const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+const MAX_AGE: Duration = Duration::from_hours(1);
 /// Keys are fetched at most this often, whatever tokens come in.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);

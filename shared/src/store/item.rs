@@ -12,7 +12,7 @@ use crate::flow::{Actor, Document, Flow, FlowId, ObjectId, Status, Timestamp};
 
 /// More than a body of 1 MiB can become, and a bound for what a stored one can unpack to.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
-/// `DynamoDB` takes 400 KB; the rest is for the other attributes.
+/// DynamoDB takes 400 KB; the rest is for the other attributes.
 const MAX_PACKED_BYTES: usize = 380 * 1024;
 /// Speed and size of small JSON hardly change from 1 to 9.
 const COMPRESSION_LEVEL: i32 = 3;

@@ -128,7 +128,7 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn list(&self, query: &ListQuery) -> Result<FlowPage, Error> {
-        let partitions = self.partitions(query);
+        let partitions = partitions(query);
         let walk =
             query.order.key == SortKey::CreatedAt && matches!(query.paging, Paging::After(_));
         // One more than the page, to know whether there is a next one.
@@ -137,7 +137,7 @@ impl Store {
             .iter()
             .map(|partition| self.rows(partition, query, limit));
         let mut rows: Vec<Row> = try_join_all(rows).await?.into_iter().flatten().collect();
-        rows.sort_by(|a, b| compare(&query.order, &position(a), &position(b)));
+        rows.sort_by(|a, b| compare(query.order, &position(a), &position(b)));
         rows.dedup_by_key(|row| row.sk);
 
         let (total, skipped) = match &query.paging {
@@ -145,7 +145,7 @@ impl Store {
             Paging::After(None) => (None, 0),
             Paging::After(Some(last)) => (
                 None,
-                rows.partition_point(|row| compare(&query.order, &position(row), last).is_le()),
+                rows.partition_point(|row| compare(query.order, &position(row), last).is_le()),
             ),
         };
         let mut page: Vec<Row> = rows
@@ -182,17 +182,6 @@ impl Store {
             total,
             next: last.filter(|_| more),
         })
-    }
-
-    fn partitions(&self, query: &ListQuery) -> Vec<Partition> {
-        match (&query.scope, &query.filter.user) {
-            (Scope::All, None) => Partition::all_shards().collect(),
-            (Scope::All, Some(user)) => vec![Partition::Owner(user.clone())],
-            (Scope::Owners(ids), Some(user)) if ids.contains(user) => {
-                vec![Partition::Owner(user.clone())]
-            }
-            (Scope::Owners(ids), _) => ids.iter().cloned().map(Partition::Owner).collect(),
-        }
     }
 
     /// The rows of one partition that pass the filter, from where the page begins if that is known;
@@ -314,6 +303,18 @@ impl Store {
     }
 }
 
+/// Where the rows are that a query is about.
+fn partitions(query: &ListQuery) -> Vec<Partition> {
+    match (&query.scope, &query.filter.user) {
+        (Scope::All, None) => Partition::all_shards().collect(),
+        (Scope::All, Some(user)) => vec![Partition::Owner(user.clone())],
+        (Scope::Owners(ids), Some(user)) if ids.contains(user) => {
+            vec![Partition::Owner(user.clone())]
+        }
+        (Scope::Owners(ids), _) => ids.iter().cloned().map(Partition::Owner).collect(),
+    }
+}
+
 fn position(row: &Row) -> Position {
     Position {
         id: row.sk,
@@ -322,7 +323,7 @@ fn position(row: &Row) -> Position {
     }
 }
 
-fn compare(order: &ListOrder, a: &Position, b: &Position) -> Ordering {
+fn compare(order: ListOrder, a: &Position, b: &Position) -> Ordering {
     let by_key = match order.key {
         SortKey::CreatedAt => Ordering::Equal,
         SortKey::UpdatedAt => a.updated_at.cmp(&b.updated_at),
@@ -336,7 +337,7 @@ fn compare(order: &ListOrder, a: &Position, b: &Position) -> Ordering {
     }
 }
 
-/// The filter as `DynamoDB` applies it, so that rows that do not pass are not sent.
+/// The filter as DynamoDB applies it, so that rows that do not pass are not sent.
 struct RowFilter {
     conditions: Vec<&'static str>,
     names: Vec<(&'static str, &'static str)>,
@@ -401,7 +402,7 @@ impl RowFilter {
             .push((value.0, AttributeValue::S(value.1.to_owned())));
     }
 
-    /// Whether every row passes in `DynamoDB`. (A status may still be filtered here afterwards.)
+    /// Whether every row passes in DynamoDB. (A status may still be filtered here afterwards.)
     fn is_empty(&self) -> bool {
         self.conditions.is_empty()
     }

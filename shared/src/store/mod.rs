@@ -1,4 +1,4 @@
-//! Flows in `DynamoDB`: one head per flow, one listing row per owner, every write conditional.
+//! Flows in DynamoDB: one head per flow, one listing row per owner, every write conditional.
 
 mod item;
 mod keys;
@@ -20,6 +20,7 @@ use item::Row;
 
 pub use item::{Head, Tombstone, read_head};
 pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
+pub use retry::client_config;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -76,10 +77,13 @@ impl Store {
     /// The table of this name, through a client of its own.
     #[must_use]
     pub fn new(aws: &SdkConfig, table: String) -> Self {
-        Self {
-            client: retry::client(aws),
-            table,
-        }
+        Self::with_client(Client::from_conf(client_config(aws).build()), table)
+    }
+
+    /// The table of this name, through this client: see [`client_config`].
+    #[must_use]
+    pub const fn with_client(client: Client, table: String) -> Self {
+        Self { client, table }
     }
 
     /// The table of this process's settings.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
@@ -32,7 +32,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) fn client(aws: &SdkConfig) -> Client {
+/// The settings of a client that outlasts throttling and conflicts.
+#[must_use]
+pub fn client_config(aws: &SdkConfig) -> Builder {
     let retry = RetryConfig::standard()
         .with_max_attempts(MAX_ATTEMPTS)
         .with_initial_backoff(INITIAL_BACKOFF)
@@ -41,11 +43,10 @@ pub(super) fn client(aws: &SdkConfig) -> Client {
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
-    let config = aws_sdk_dynamodb::config::Builder::from(aws)
+    Builder::from(aws)
         .retry_config(retry)
         .timeout_config(timeout)
-        .retry_classifier(CanceledTransaction);
-    Client::from_conf(config.build())
+        .retry_classifier(CanceledTransaction)
 }
 
 /// The newest state of the item whose condition failed: the outer `None` when no condition did.

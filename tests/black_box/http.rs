@@ -1,0 +1,290 @@
+//! What the API does with requests that no client should send, and the headers of those it should.
+
+use serde_json::{Value, json};
+use tests::{ALL, Api, complete_flow};
+
+const MISSING: &str = "5ca5c44c187c040010a9bb8b";
+
+#[tokio::test]
+async fn unknown_paths_other_methods_and_trailing_slashes() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    for (method, path, status, header, value) in [
+        ("GET", "/".to_owned(), 404, "allow", ""),
+        ("GET", "/flows/a/b/c/d".into(), 404, "allow", ""),
+        ("GET", "/docs".into(), 404, "allow", ""),
+        ("PUT", "/flows".into(), 405, "allow", "GET, HEAD, POST"),
+        (
+            "PUT",
+            format!("/flows/{MISSING}"),
+            405,
+            "allow",
+            "DELETE, GET, HEAD, PATCH",
+        ),
+        (
+            "GET",
+            format!("/flows/{MISSING}/start"),
+            405,
+            "allow",
+            "POST",
+        ),
+        (
+            "PUT",
+            "/flows/bulk".into(),
+            405,
+            "allow",
+            "DELETE, GET, HEAD, PATCH",
+        ),
+        ("DELETE", "/healthcheck".into(), 405, "allow", "GET, HEAD"),
+        (
+            "GET",
+            "/flows/?page[size]=2".into(),
+            308,
+            "location",
+            "/flows?page[size]=2",
+        ),
+        (
+            "POST",
+            format!("/flows/{MISSING}/start/"),
+            308,
+            "location",
+            "/flows/5ca5c44c187c040010a9bb8b/start",
+        ),
+        ("GET", "//evil.example/".into(), 404, "location", ""),
+        ("GET", "/flows//".into(), 404, "location", ""),
+    ] {
+        let answer = api.send(method, &path, &token, Value::Null).await;
+        assert_eq!(
+            (answer.status, answer.header(header)),
+            (status, value),
+            "{method} {path}"
+        );
+        if status >= 400 {
+            assert_eq!(answer.header("content-type"), "application/problem+json");
+            assert_eq!(answer.body["status"], status);
+            assert_eq!(answer.body["instance"], path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_none() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let json = ("content-type", "application/json");
+    let deep = format!("{{\"graph\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1024 * 1024));
+    for (headers, body, status) in [
+        (vec![json], b"{bad".to_vec(), 400),
+        (vec![json], b"\"x\"".to_vec(), 400),
+        (vec![json], b"null".to_vec(), 400),
+        (vec![json], b"{} {}".to_vec(), 400),
+        (vec![json], b"{\"name\":\"\xff\xfe\"}".to_vec(), 400),
+        (vec![json], b"{\"name\":\"\\ud800\"}".to_vec(), 400),
+        (vec![json], deep.into_bytes(), 400),
+        (vec![json], large.into_bytes(), 413),
+        (vec![], b"{\"name\":\"x\"}".to_vec(), 400),
+        (vec![("content-type", "text/plain")], b"{}".to_vec(), 415),
+        (
+            vec![("content-type", "application/x-www-form-urlencoded")],
+            b"a=b".to_vec(),
+            415,
+        ),
+        (
+            vec![("content-type", "application/jsonp")],
+            b"{}".to_vec(),
+            415,
+        ),
+        (
+            vec![(
+                "content-type",
+                "application/merge-patch+json; charset=utf-8",
+            )],
+            b"{}".to_vec(),
+            400,
+        ),
+        (
+            vec![("content-type", "APPLICATION/JSON;charset=UTF-8")],
+            b"{}".to_vec(),
+            400,
+        ),
+        (vec![json], b"".to_vec(), 400),
+    ] {
+        let shown = String::from_utf8_lossy(&body)
+            .chars()
+            .take(40)
+            .collect::<String>();
+        let answer = api.send_raw("POST", "/flows", &token, &headers, body).await;
+        assert_eq!(answer.status, status, "{headers:?} {shown} {answer:?}");
+        assert!(
+            answer.body["errors"][0]["message"].is_string() && answer.text.len() < 1000,
+            "{shown}"
+        );
+    }
+    for body in [json!([]), json!([{"name": "x"}])] {
+        let answer = api.patch(&format!("/flows/{MISSING}"), &token, body).await;
+        assert_eq!(
+            (answer.status, answer.messages()),
+            (400, vec!["Expecting an object"])
+        );
+    }
+}
+
+#[tokio::test]
+async fn whatever_comes_is_answered_and_never_with_a_5xx() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let id = api.post("/flows", &token, complete_flow("x")).await.id();
+    let junk = [
+        json!({"graph": {"nodes": {"nodes": []}}}),
+        json!({"graph": {"nodes": [[], 1, "x", null, true], "edges": [[], 1, "x", null]}}),
+        json!({"graph": [], "owners": "x", "cron": {}, "name": [], "fromTemplate": 1, "flowSettings": null}),
+        json!({"graph": {"nodes": [{"id": "\u{0}\u{ffff}", "fields": {"": {"": []}}}]}, "owners": [[], {"id": {}, "type": []}]}),
+        json!({"graph": {"nodes": [{"id": "a"}]}, "owners": [{"id": "x".repeat(5000), "type": "user"}]}),
+        json!({"graph": {"nodes": [{"id": "a"}]}, "owners": [{"id": "#OWNER#", "type": "ALL#0"}]}),
+        json!({"__proto__": {"admin": true}, "constructor": 1, "graph": {"nodes": [{"id": "__proto__"}]}}),
+        json!({"status": ["inactive"], "graph": {"nodes": [{"id": "a"}]}}),
+    ];
+    for body in &junk {
+        for (method, path) in [
+            ("POST", "/flows".to_owned()),
+            ("PATCH", format!("/flows/{id}")),
+            ("PATCH", "/flows/bulk".into()),
+        ] {
+            for body in [body.clone(), json!([body])] {
+                let answer = api.send(method, &path, &token, body).await;
+                assert!(
+                    answer.status < 500 && !answer.text.is_empty(),
+                    "{method} {path} {answer:?}"
+                );
+            }
+        }
+    }
+    for path in [
+        "/flows/%00",
+        "/flows/%ff%fe",
+        "/flows/%2e%2e%2fx",
+        "/flows/'%20or%201=1",
+        "/flows/..%2f..%2fx/start",
+        "/flows/%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80%F0%9F%98%80",
+    ] {
+        for method in ["GET", "PATCH", "DELETE", "POST"] {
+            let answer = api.send(method, path, &token, json!({})).await;
+            assert!(
+                (400..500).contains(&answer.status),
+                "{method} {path} {answer:?}"
+            );
+        }
+    }
+    for query in [
+        "search=<x>\"{}|^`\\",
+        "search=%00",
+        "search=%ff",
+        "page[after]=%00",
+        "&&&===",
+        "filter[user]=%23",
+        "sort=%F0%9F%98%80",
+    ] {
+        let answer = api.get(&format!("/flows?{query}"), &token).await;
+        assert!(matches!(answer.status, 200 | 400), "{query} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_its_headers() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let id = api.post("/flows", &token, complete_flow("x")).await.id();
+    for path in [
+        "/flows".to_owned(),
+        format!("/flows/{id}"),
+        "/flows/xx".into(),
+        "/healthcheck".into(),
+        "/nowhere".into(),
+    ] {
+        let get = api.get(&path, &token).await;
+        assert_eq!(get.header("x-api-version"), "1", "{path}");
+        assert!(!get.header("x-request-id").is_empty(), "{path}");
+        assert_eq!(get.header("x-content-type-options"), "nosniff");
+        let head = api.send("HEAD", &path, &token, Value::Null).await;
+        assert_eq!(
+            (head.status, head.text.as_str()),
+            (get.status, ""),
+            "{path}"
+        );
+        assert_eq!(
+            head.header("content-type"),
+            get.header("content-type"),
+            "{path}"
+        );
+        assert_eq!(head.header("etag"), get.header("etag"), "{path}");
+    }
+    let problem = api.get("/flows/xx", &token).await;
+    assert_eq!(problem.body["requestId"], problem.header("x-request-id"));
+    assert_eq!(problem.body["type"], "/problems/invalid-parameter");
+}
+
+#[tokio::test]
+async fn browsers_of_known_origins_are_let_in() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    for (origin, allowed) in [
+        ("http://localhost:3001", "http://localhost:3001"),
+        ("http://evil.example", ""),
+        ("null", ""),
+    ] {
+        let preflight = api
+            .send_raw(
+                "OPTIONS",
+                "/flows",
+                "",
+                &[
+                    ("origin", origin),
+                    ("access-control-request-method", "PATCH"),
+                ],
+                "",
+            )
+            .await;
+        assert_eq!(
+            (
+                preflight.status,
+                preflight.header("access-control-allow-origin")
+            ),
+            (204, allowed)
+        );
+        let answer = api
+            .send_raw("GET", "/flows", &token, &[("origin", origin)], "")
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, allowed)
+        );
+    }
+    // What only a local server has is not for pages at all.
+    let page = api
+        .send_raw(
+            "GET",
+            "/_local/events",
+            "",
+            &[("origin", "http://localhost:3001")],
+            "",
+        )
+        .await;
+    assert_eq!(page.status, 403);
+    let rebound = api
+        .send_raw("GET", "/_local/events", "", &[("host", "evil.example")], "")
+        .await;
+    assert_eq!(rebound.status, 403);
+}
+
+#[tokio::test]
+async fn the_health_check_asks_every_dependency() {
+    let api = Api::start().await;
+    let answer = api.get("/healthcheck", "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["status"], "pass");
+    assert_eq!(
+        answer.body["details"],
+        json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "pass"}})
+    );
+}
