@@ -72,10 +72,13 @@ impl ClassifyRetry for CanceledTransaction {
             .output_or_error()
             .and_then(Result::err)
             .and_then(|error| error.as_operation_error());
-        let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
-            error.and_then(|error| error.downcast_ref())
-        else {
-            return RetryAction::NoActionIndicated;
+        let canceled = match error.and_then(|error| error.downcast_ref()) {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled,
+            // An attempt whose answer did not come is still under way.
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => {
+                return RetryAction::transient_error();
+            }
+            _ => return RetryAction::NoActionIndicated,
         };
         let has = |codes: &[&str]| {
             canceled

@@ -1,0 +1,15 @@
+//! The functions from inside: invoked with real events, watched at the wire.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+mod calls;
+mod failures;
+mod publishing;
+mod stack;
+mod template;

@@ -1,0 +1,339 @@
+//! A stack of functions whose calls to AWS a test counts, and can make fail.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use lambda_http::{Context, LambdaEvent};
+use local::aws::{self, BUS, TABLE};
+use local::bus::Bus;
+use local::functions::Functions;
+use local::issuer::{AUDIENCE, Claims, ISSUER, Issuer};
+use serde_json::{Value, json};
+use shared::api::App;
+use shared::events::Publisher;
+use shared::flow::{ComponentCheck, Timestamp};
+use shared::identity::{AuthSettings, KeySource, Verifier};
+use shared::store::{Store, client_config};
+
+const EVENT: &str = include_str!("fixtures/http-api-v2.json");
+
+/// The functions, and what goes over the wire.
+pub struct Stack {
+    pub functions: &'static Functions,
+    pub calls: Calls,
+    pub dynamodb: Wire,
+    pub messaging: Wire,
+    pub bus: &'static Bus,
+    pub client: Client,
+    issuer: Issuer,
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        let (bus, arrivals) = Bus::new();
+        // Nobody delivers here; the bus only keeps what is put on it.
+        std::mem::forget(arrivals);
+        let bus: &'static Bus = Box::leak(Box::new(bus));
+        let plain = aws::config(aws::start_dynamodb(None).await.unwrap());
+        aws::create_table(&plain, TABLE).await.unwrap();
+        let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
+        let (dynamodb_wire, messaging_wire) = (Wire::new(&plain), Wire::new(&messaging));
+        let watched = plain
+            .to_builder()
+            .http_client(dynamodb_wire.clone())
+            .build();
+        let messaging = messaging
+            .to_builder()
+            .http_client(messaging_wire.clone())
+            .build();
+
+        let calls = Calls::default();
+        let client = Client::from_conf(client_config(&watched).interceptor(calls.clone()).build());
+        let store = Store::with_client(client, TABLE.into());
+        let issuer = Issuer::open(&local::default_folder()).unwrap();
+        let auth = AuthSettings {
+            issuer: ISSUER.into(),
+            audiences: vec![AUDIENCE.into()],
+            keys: KeySource::Inline(issuer.jwks()),
+            tenant_claim: "tenant".into(),
+        };
+        let publisher = Publisher::new(&messaging, BUS.into());
+        let functions = Functions {
+            app: App {
+                verifier: Verifier::new(auth).unwrap(),
+                store: store.clone(),
+                component_check: ComponentCheck::AtStart,
+            },
+            health: check_health::App {
+                store: store.clone(),
+                publisher: publisher.clone(),
+            },
+            publisher: publish_changes::App {
+                publisher,
+                queues: aws_sdk_sqs::Client::new(&messaging),
+                unreadable_queue_url: format!("{}/unreadable", messaging.endpoint_url().unwrap()),
+            },
+            store,
+        };
+        let functions: &'static Functions = Box::leak(Box::new(functions));
+        let (dynamodb, messaging) = (dynamodb_wire, messaging_wire);
+        Self {
+            functions,
+            calls,
+            dynamodb,
+            messaging,
+            bus,
+            client: Client::new(&plain),
+            issuer,
+        }
+    }
+
+    pub fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
+        let tenant = Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty());
+        let permissions = permissions.split(',').map(Into::into).collect();
+        self.issuer
+            .token(&Claims {
+                sub: sub.into(),
+                tenant,
+                permissions,
+                expires_in: 600,
+            })
+            .unwrap()
+    }
+
+    /// Sends a request as API Gateway does; `route` is `METHOD /path/{id}?query`.
+    pub async fn request(
+        &self,
+        function: &str,
+        route: &str,
+        id: &str,
+        token: &str,
+        body: Value,
+    ) -> (u16, Value) {
+        let response = self
+            .functions
+            .invoke(function, event(route, id, token, &body))
+            .await
+            .unwrap();
+        read(&response)
+    }
+
+    /// The same with only this much time left.
+    pub async fn request_in_a_hurry(&self, token: &str, body: &Value) -> (u16, Value, Value) {
+        let mut context = Context::default();
+        context.deadline = Timestamp::now().millis() + 1500;
+        let event = serde_json::from_value(event("POST /flows", "", token, body)).unwrap();
+        let answer = shared::api::answer(
+            &self.functions.app,
+            create_flow::handle,
+            LambdaEvent::new(event, context),
+        );
+        let response = serde_json::to_value(answer.await.unwrap()).unwrap();
+        let (status, body) = read(&response);
+        (status, body, response["headers"].clone())
+    }
+
+    /// An event of the bus, handed to a function.
+    pub async fn deliver(
+        &self,
+        function: &str,
+        kind: &str,
+        detail: Value,
+    ) -> local::functions::Outcome {
+        let event = json!({"version": "0", "id": "e", "source": "test", "detail-type": kind, "account": "1",
+            "time": "2026-11-22T00:00:00Z", "region": "r", "resources": [], "detail": detail});
+        self.functions.invoke(function, event).await
+    }
+}
+
+fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
+    let (method, path) = route.split_once(' ').unwrap();
+    let (pattern, query) = path.split_once('?').unwrap_or((path, ""));
+    let path = pattern.replace("{id}", id);
+    let mut event: Value = serde_json::from_str(EVENT).unwrap();
+    let key = format!("{method} {pattern}");
+    event["routeKey"] = key.clone().into();
+    event["requestContext"]["routeKey"] = key.into();
+    event["rawPath"] = path.clone().into();
+    event["requestContext"]["http"]["path"] = path.into();
+    event["requestContext"]["http"]["method"] = method.into();
+    event["rawQueryString"] = query.into();
+    if pattern.contains("{id}") {
+        event["pathParameters"] = json!({"id": id});
+    }
+    if !token.is_empty() {
+        event["headers"]["authorization"] = format!("Bearer {token}").into();
+    }
+    if !body.is_null() {
+        event["headers"]["content-type"] = "application/json".into();
+        event["body"] = body.to_string().into();
+    }
+    event
+}
+
+fn read(response: &Value) -> (u16, Value) {
+    let status = u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap();
+    (
+        status,
+        serde_json::from_str(response["body"].as_str().unwrap_or_default()).unwrap_or_default(),
+    )
+}
+
+/// The operations a client has sent, in order, each attempt counted.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<Mutex<Vec<String>>>);
+
+impl Calls {
+    /// What was sent since the last time.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(operation(context.request()));
+        Ok(())
+    }
+}
+
+fn operation(request: &HttpRequest) -> String {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    target.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+/// What happens to a call instead of what should.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// None: it is let through.
+    Pass,
+    /// It is answered with this and does not arrive.
+    Answer(u16, Value),
+    /// It arrives, and its answer is lost.
+    LostAnswer,
+}
+
+impl Fault {
+    pub fn throttled() -> Self {
+        Self::error("ThrottlingException")
+    }
+
+    pub fn error(kind: &str) -> Self {
+        let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "not now"});
+        Self::Answer(
+            if kind == "InternalServerError" {
+                500
+            } else {
+                400
+            },
+            body,
+        )
+    }
+
+    pub fn conflict() -> Self {
+        Self::Answer(
+            400,
+            json!({
+                "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                "Message": "Transaction cancelled",
+                "CancellationReasons": [{"Code": "TransactionConflict", "Message": "in conflict"}, {"Code": "None"}],
+            }),
+        )
+    }
+}
+
+/// The SDK's way to a service, with faults in it.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    inner: SharedHttpClient,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    sent: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Wire {
+    fn new(config: &aws_config::SdkConfig) -> Self {
+        Self {
+            inner: config.http_client().unwrap(),
+            faults: Arc::default(),
+            sent: Arc::default(),
+        }
+    }
+
+    /// The next calls meet these faults, in order.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        *self.faults.lock().unwrap() = faults.into_iter().collect();
+    }
+
+    /// The bodies that were sent since the last time.
+    pub fn take_sent(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.sent.lock().unwrap())
+    }
+}
+
+impl HttpClient for Wire {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(WireConnector {
+            inner,
+            wire: self.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct WireConnector {
+    inner: SharedHttpConnector,
+    wire: Wire,
+}
+
+impl HttpConnector for WireConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = request
+            .body()
+            .bytes()
+            .and_then(|body| serde_json::from_slice(body).ok())
+            .unwrap_or_default();
+        self.wire.sent.lock().unwrap().push(body);
+        let answer = |status: u16, body: &Value| {
+            Ok(HttpResponse::new(
+                status.try_into().unwrap(),
+                SdkBody::from(body.to_string()),
+            ))
+        };
+        match self.wire.faults.lock().unwrap().pop_front() {
+            None | Some(Fault::Pass) => self.inner.call(request),
+            Some(Fault::Answer(status, body)) => HttpConnectorFuture::ready(answer(status, &body)),
+            Some(Fault::LostAnswer) => {
+                let call = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    call.await?;
+                    answer(500, &json!({"__type": "InternalServerError"}))
+                })
+            }
+        }
+    }
+}
