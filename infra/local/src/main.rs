@@ -112,8 +112,10 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
         dynamodb: None,
     };
     let server = Server::start(options).await?;
+    // Before anything is said: whoever reads it may interrupt at once.
+    let interrupted = interrupted()?;
     introduce(&server, folder)?;
-    interrupted().await?;
+    interrupted.await;
     eprintln!("\nStopping.");
     server.stop().await?;
     Ok(())
@@ -181,16 +183,26 @@ What went over the event bus: {url}/_local/events"
     Ok(())
 }
 
-async fn interrupted() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+/// Ends when the process is asked to; it listens from now on.
+#[cfg(unix)]
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+/// Ends when the process is asked to; it listens from now on.
+#[cfg(windows)]
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

@@ -1,0 +1,170 @@
+//! The program as a person starts it.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    command
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+/// One clear line on standard error, nothing on standard output, and exit code 1.
+fn complaint(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            output.stdout.len(),
+            error.lines().count()
+        ),
+        (Some(1), 0, 1),
+        "{error}"
+    );
+    error
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder =
+        std::env::temp_dir().join(format!("flow-repository-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+/// Starts a server and reads what it says until it has said everything.
+fn start(arguments: &[&str]) -> (Child, Vec<String>) {
+    let mut child = program(arguments).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+        lines.push(line.unwrap());
+        if lines.last().unwrap().contains("/_local/events") {
+            break;
+        }
+    }
+    (child, lines)
+}
+
+#[cfg(unix)]
+fn interrupt(mut child: Child) -> Option<i32> {
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn a_token_is_all_that_is_printed() {
+    let output = run(&[
+        "token",
+        "--sub",
+        "anna",
+        "--tenant",
+        "acme",
+        "--permissions",
+        "flows.read",
+        "--expires-in",
+        "-120",
+    ]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert_eq!(
+        (text.lines().count(), text.trim().split('.').count()),
+        (1, 3)
+    );
+}
+
+#[test]
+fn a_busy_port_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let error = complaint(&["--port", &port, "--data", ":memory:"]);
+    assert_eq!(
+        error,
+        format!("error: port {port} is in use; choose another one with --port\n")
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said_in_one_line() {
+    let file = folder("no-folder");
+    std::fs::write(&file, "a file").unwrap();
+    let error = complaint(&[
+        "--port",
+        "0",
+        "--data",
+        file.join("below").to_str().unwrap(),
+    ]);
+    assert!(error.starts_with("error: cannot write to "), "{error}");
+}
+
+#[test]
+#[cfg(unix)]
+fn data_is_kept_and_a_folder_is_one_servers() {
+    let folder = folder("data");
+    let data = folder.to_str().unwrap();
+    let (first, lines) = start(&["--port", "0", "--data", data, "--seed"]);
+    let curls: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("curl "))
+        .collect();
+    assert_eq!(curls.len(), 3);
+    let error = complaint(&["--port", "0", "--data", data]);
+    assert!(error.contains("is in use by another server"), "{error}");
+    assert_eq!(interrupt(first), Some(0));
+
+    let (second, lines) = start(&["--port", "0", "--data", data, "--seed"]);
+    let list = lines.iter().find(|line| {
+        line.starts_with("curl ") && line.ends_with("/flows'") && !line.contains("-d '")
+    });
+    let output = Command::new("sh")
+        .args(["-c", list.unwrap()])
+        .output()
+        .unwrap();
+    let flows = String::from_utf8(output.stdout).unwrap();
+    assert!(flows.contains("\"total\":5"), "{flows}");
+    let events = lines.last().unwrap().split(' ').next_back().unwrap();
+    let output = Command::new("curl").args(["-sS", events]).output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        r#"{"events":[]}"#,
+        "what was announced is not announced again"
+    );
+    assert_eq!(interrupt(second), Some(0));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_it_with_a_word() {
+    let (child, lines) = start(&["--port", "0", "--data", ":memory:"]);
+    assert!(
+        lines[0].contains("http://127.0.0.1:") && lines[0].contains("in memory"),
+        "{}",
+        lines[0]
+    );
+    let mut child = child;
+    let mut errors = child.stderr.take().unwrap();
+    assert_eq!(interrupt(child), Some(0));
+    let mut text = String::new();
+    errors.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("Stopping.\n"), "{text}");
+}
