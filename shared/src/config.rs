@@ -42,10 +42,7 @@ impl<F: Fn(&str) -> Option<String>> Config<F> {
     }
 
     fn required(&self, name: &'static str) -> Result<String, ConfigError> {
-        self.optional(name).ok_or(ConfigError {
-            name,
-            problem: "is not set",
-        })
+        self.optional(name).ok_or(ConfigError { name, problem: "is not set" })
     }
 
     /// `TABLE_NAME`: the one table.
@@ -80,10 +77,9 @@ impl<F: Fn(&str) -> Option<String>> Config<F> {
         match self.optional("COMPONENT_CHECK").as_deref() {
             None | Some("at-start") => Ok(ComponentCheck::AtStart),
             Some("at-save") => Ok(ComponentCheck::AtSave),
-            Some(_) => Err(ConfigError {
-                name: "COMPONENT_CHECK",
-                problem: "is neither at-start nor at-save",
-            }),
+            Some(_) => {
+                Err(ConfigError { name: "COMPONENT_CHECK", problem: "is neither at-start nor at-save" })
+            }
         }
     }
 
@@ -95,8 +91,7 @@ impl<F: Fn(&str) -> Option<String>> Config<F> {
     /// When one is missing, or when there is more than one source of keys.
     pub fn auth(&self) -> Result<AuthSettings, ConfigError> {
         let sources = [
-            self.optional("AUTH_JWKS_URL")
-                .map(|url| read_url(&url).map(|()| KeySource::Url(url))),
+            self.optional("AUTH_JWKS_URL").map(|url| read_url(&url).map(|()| KeySource::Url(url))),
             self.optional("AUTH_JWKS").map(|jwks| {
                 Ok(if jwks.trim_start().starts_with('{') {
                     KeySource::Inline(jwks)
@@ -104,52 +99,34 @@ impl<F: Fn(&str) -> Option<String>> Config<F> {
                     KeySource::File(PathBuf::from(jwks))
                 })
             }),
-            self.optional("AUTH_HS256_SECRET")
-                .map(|secret| Ok(KeySource::Secret(secret))),
+            self.optional("AUTH_HS256_SECRET").map(|secret| Ok(KeySource::Secret(secret))),
         ];
         let mut sources = sources.into_iter().flatten();
         let name = "AUTH_JWKS_URL";
-        let keys = sources.next().ok_or(ConfigError {
-            name,
-            problem: "is not set, nor is AUTH_JWKS",
-        })??;
+        let keys = sources.next().ok_or(ConfigError { name, problem: "is not set, nor is AUTH_JWKS" })??;
         if sources.next().is_some() {
-            return Err(ConfigError {
-                name,
-                problem: "is not the only source of keys",
-            });
+            return Err(ConfigError { name, problem: "is not the only source of keys" });
         }
-        let audiences = self
-            .required("AUTH_AUDIENCE")?
-            .split(',')
-            .map(|audience| audience.trim().into())
-            .collect();
+        let audiences =
+            self.required("AUTH_AUDIENCE")?.split(',').map(|audience| audience.trim().into()).collect();
         Ok(AuthSettings {
             issuer: self.required("AUTH_ISSUER")?,
             audiences,
             keys,
-            tenant_claim: self
-                .optional("AUTH_TENANT_CLAIM")
-                .unwrap_or_else(|| "tenant".into()),
+            tenant_claim: self.optional("AUTH_TENANT_CLAIM").unwrap_or_else(|| "tenant".into()),
         })
     }
 }
 
 /// Keys must not be changed on their way: plain http is for loopback only.
 fn read_url(url: &str) -> Result<(), ConfigError> {
-    let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
-        .iter()
-        .any(|prefix| {
-            url.strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-        });
+    let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|prefix| {
+        url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    });
     if url.starts_with("https://") || loopback {
         return Ok(());
     }
-    Err(ConfigError {
-        name: "AUTH_JWKS_URL",
-        problem: "is not an https URL",
-    })
+    Err(ConfigError { name: "AUTH_JWKS_URL", problem: "is not an https URL" })
 }
 
 #[cfg(test)]
@@ -158,23 +135,15 @@ mod tests {
 
     fn auth(settings: &[(&str, &str)]) -> Result<AuthSettings, ConfigError> {
         let base = [("AUTH_ISSUER", "i"), ("AUTH_AUDIENCE", "a, b")];
-        let all: Vec<_> = base
-            .iter()
-            .chain(settings)
-            .map(|(n, v)| (n.to_string(), v.to_string()))
-            .collect();
-        Config::new(move |name: &str| all.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()))
-            .auth()
+        let all: Vec<_> = base.iter().chain(settings).map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        Config::new(move |name: &str| all.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone())).auth()
     }
 
     #[test]
     fn keys_come_from_exactly_one_source() {
         assert_eq!(auth(&[]).err().unwrap().name, "AUTH_JWKS_URL");
         assert_eq!(
-            auth(&[("AUTH_JWKS", "{}"), ("AUTH_HS256_SECRET", "s")])
-                .err()
-                .unwrap()
-                .problem,
+            auth(&[("AUTH_JWKS", "{}"), ("AUTH_HS256_SECRET", "s")]).err().unwrap().problem,
             "is not the only source of keys"
         );
         let settings = auth(&[("AUTH_JWKS", "/etc/jwks.json")]).ok().unwrap();

@@ -16,16 +16,10 @@ const NAMESPACE: &str = "FlowRepository";
 
 /// Starts logging to standard output, at `LOG_LEVEL` (default `info`).
 pub fn init() {
-    let level = std::env::var("LOG_LEVEL")
-        .ok()
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(Level::INFO);
+    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     let (filter, format) = layers(std::io::stdout, level);
     // A second start, as in tests, keeps the first.
-    let _ = tracing_subscriber::registry()
-        .with(format)
-        .with(filter)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(format).with(filter).try_init();
 }
 
 /// What is logged and how: JSON lines, at this level for the project and at `warn` for its
@@ -35,19 +29,9 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
-    let ours = [
-        "shared",
-        "publish_changes",
-        "on_flow_status",
-        "on_identity_deleted",
-    ];
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_targets(ours.map(|name| (name, level)));
-    let format = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false);
+    let ours = ["shared", "publish_changes", "on_flow_status", "on_identity_deleted"];
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(ours.map(|name| (name, level)));
+    let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     (filter, format.with_target(false).with_writer(writer))
 }
 

@@ -6,11 +6,7 @@ use tests::{ALL, Api, complete_flow};
 
 async fn put(api: &Api, kind: &str, detail: Value) {
     let answer = api
-        .post(
-            "/_local/events",
-            "",
-            json!([{"source": "test", "detail-type": kind, "detail": detail}]),
-        )
+        .post("/_local/events", "", json!([{"source": "test", "detail-type": kind, "detail": detail}]))
         .await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
@@ -18,69 +14,32 @@ async fn put(api: &Api, kind: &str, detail: Value) {
 /// A flow and its first run.
 async fn started(api: &Api, token: &str, name: &str) -> (String, String) {
     let id = api.post("/flows", token, complete_flow(name)).await.id();
-    api.post(&format!("/flows/{id}/start"), token, Value::Null)
-        .await;
+    api.post(&format!("/flows/{id}/start"), token, Value::Null).await;
     let events = api
         .events_until(|events| {
-            events
-                .iter()
-                .any(|e| e["detail-type"] == "flow.starting" && e["detail"]["data"]["id"] == id)
+            events.iter().any(|e| e["detail-type"] == "flow.starting" && e["detail"]["data"]["id"] == id)
         })
         .await;
-    let starting = events
-        .into_iter()
-        .rfind(|e| e["detail"]["data"]["id"] == id)
-        .unwrap();
-    (
-        id,
-        starting["detail"]["data"]["runId"]
-            .as_str()
-            .unwrap()
-            .to_owned(),
-    )
+    let starting = events.into_iter().rfind(|e| e["detail"]["data"]["id"] == id).unwrap();
+    (id, starting["detail"]["data"]["runId"].as_str().unwrap().to_owned())
 }
 
 #[tokio::test]
 async fn events_of_the_orchestrator_in_every_form_and_never_late() {
-    let api = Api::start_with(Options {
-        orchestrator: false,
-        ..Options::default()
-    })
-    .await;
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);
     let (id, run) = started(&api, &token, "x").await;
 
     // Of another run, and of none: ignored. The last one is for this run.
-    put(
-        &api,
-        "flow.started",
-        json!({"id": id, "runId": "5ca5c44c187c040010a9bb8b"}),
-    )
-    .await;
+    put(&api, "flow.started", json!({"id": id, "runId": "5ca5c44c187c040010a9bb8b"})).await;
     put(&api, "flow.stopped", json!({"id": id})).await;
-    put(
-        &api,
-        "flow.started",
-        json!({"id": "5ca5c44c187c040010a9bb8b"}),
-    )
-    .await;
-    put(
-        &api,
-        "flow.started",
-        json!({"headers": {}, "payload": {"id": id, "runId": run}}),
-    )
-    .await;
+    put(&api, "flow.started", json!({"id": "5ca5c44c187c040010a9bb8b"})).await;
+    put(&api, "flow.started", json!({"headers": {}, "payload": {"id": id, "runId": run}})).await;
     api.wait_for_status(&id, &token, "active").await;
 
-    api.post(&format!("/flows/{id}/stop"), &token, Value::Null)
-        .await;
+    api.post(&format!("/flows/{id}/stop"), &token, Value::Null).await;
     put(&api, "flow.started", json!({"id": id})).await;
-    put(
-        &api,
-        "flow.stopped",
-        json!({"specversion": "1.0", "id": "event", "data": {"id": id}}),
-    )
-    .await;
+    put(&api, "flow.stopped", json!({"specversion": "1.0", "id": "event", "data": {"id": id}})).await;
     api.wait_for_status(&id, &token, "inactive").await;
 
     // The orchestrator stops by itself, and fails.
@@ -89,26 +48,16 @@ async fn events_of_the_orchestrator_in_every_form_and_never_late() {
     put(&api, "flow.stopped", json!({"id": other})).await;
     api.wait_for_status(&other, &token, "inactive").await;
     let (failing, run) = started(&api, &token, "z").await;
-    put(
-        &api,
-        "flow.failed",
-        json!({"id": failing, "runId": run, "reason": "no such component"}),
-    )
-    .await;
+    put(&api, "flow.failed", json!({"id": failing, "runId": run, "reason": "no such component"})).await;
     let answer = api.wait_for_status(&failing, &token, "stopping").await;
     assert_eq!(answer.body["data"]["statusReason"], "no such component");
     let events = api
         .events_until(|events| {
-            events.iter().any(|e| {
-                e["detail-type"] == "flow.stopping" && e["detail"]["data"]["id"] == failing
-            })
+            events.iter().any(|e| e["detail-type"] == "flow.stopping" && e["detail"]["data"]["id"] == failing)
         })
         .await;
     let count = |kind: &str| {
-        events
-            .iter()
-            .filter(|e| e["detail-type"] == kind && e["source"] == "flow-repository")
-            .count()
+        events.iter().filter(|e| e["detail-type"] == kind && e["source"] == "flow-repository").count()
     };
     assert_eq!((count("flow.starting"), count("flow.stopping")), (3, 2));
 }
@@ -122,9 +71,7 @@ async fn an_owner_that_is_gone_is_gone_from_every_flow() {
     let mut ids = Vec::new();
     for n in 0..120 {
         if n % 60 == 0 {
-            let flows: Vec<_> = (0..60)
-                .map(|n| complete_flow(&format!("anna {n}")))
-                .collect();
+            let flows: Vec<_> = (0..60).map(|n| complete_flow(&format!("anna {n}"))).collect();
             let answer = api.post("/flows", &anna, json!(flows)).await;
             ids.extend(
                 answer.body["data"]
@@ -139,59 +86,34 @@ async fn an_owner_that_is_gone_is_gone_from_every_flow() {
     shared["owners"] = json!([{"id": "anna", "type": "user"}]);
     let shared = api.post("/flows", &bert, shared).await.id();
     let running = &ids[0];
-    api.post(&format!("/flows/{running}/start"), &anna, Value::Null)
-        .await;
+    api.post(&format!("/flows/{running}/start"), &anna, Value::Null).await;
     api.wait_for_status(running, &anna, "active").await;
 
-    put(
-        &api,
-        "iam.user.deleted",
-        json!({"headers": {}, "payload": {"id": "anna"}}),
-    )
-    .await;
+    put(&api, "iam.user.deleted", json!({"headers": {}, "payload": {"id": "anna"}})).await;
     let total = |answer: &tests::Answer| answer.body["meta"]["total"].as_u64();
     api.until(|| async {
         let answer = api.get("/flows", &anna).await;
-        if total(&answer) == Some(0) {
-            Ok(())
-        } else {
-            Err(answer.text)
-        }
+        if total(&answer) == Some(0) { Ok(()) } else { Err(answer.text) }
     })
     .await;
     let orphan = api.wait_for_status(running, &admin, "inactive").await;
     assert_eq!(orphan.body["data"]["owners"], json!([]));
-    assert_eq!(
-        orphan.body["data"]["statusReason"],
-        "The last owner of the flow was deleted."
-    );
+    assert_eq!(orphan.body["data"]["statusReason"], "The last owner of the flow was deleted.");
     let owners = api.get(&format!("/flows/{shared}"), &bert).await.body["data"]["owners"].clone();
-    assert_eq!(
-        owners,
-        json!([{"id": "bert", "type": "user"}, {"id": "acme", "type": "tenant"}])
-    );
+    assert_eq!(owners, json!([{"id": "bert", "type": "user"}, {"id": "acme", "type": "tenant"}]));
     assert_eq!(total(&api.get("/flows", &admin).await), Some(121));
 
     put(&api, "iam.tenant.deleted", json!({"id": "acme"})).await;
     api.until(|| async {
-        let owners =
-            api.get(&format!("/flows/{shared}"), &admin).await.body["data"]["owners"].clone();
-        if owners == json!([{"id": "bert", "type": "user"}]) {
-            Ok(())
-        } else {
-            Err(owners.to_string())
-        }
+        let owners = api.get(&format!("/flows/{shared}"), &admin).await.body["data"]["owners"].clone();
+        if owners == json!([{"id": "bert", "type": "user"}]) { Ok(()) } else { Err(owners.to_string()) }
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_event_that_says_nothing_is_set_aside_and_blocks_nothing() {
-    let api = Api::start_with(Options {
-        orchestrator: false,
-        ..Options::default()
-    })
-    .await;
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);
     let (id, _) = started(&api, &token, "x").await;
     put(&api, "flow.started", json!({"flow": "none"})).await;

@@ -25,15 +25,8 @@ async fn the_documented_minimal_flow_is_stored_and_warned_of_and_refused_to_star
         assert_eq!(created.body["data"][member], flow[member]);
     }
     let warnings = created.body["meta"]["warnings"].as_array().unwrap().clone();
-    let seen: Vec<_> = warnings
-        .iter()
-        .map(|w| {
-            (
-                w["reason"].as_str().unwrap(),
-                w["pointer"].as_str().unwrap(),
-            )
-        })
-        .collect();
+    let seen: Vec<_> =
+        warnings.iter().map(|w| (w["reason"].as_str().unwrap(), w["pointer"].as_str().unwrap())).collect();
     assert_eq!(
         seen,
         [
@@ -44,43 +37,20 @@ async fn the_documented_minimal_flow_is_stored_and_warned_of_and_refused_to_star
         ]
     );
 
-    let refused = api
-        .post(&format!("/flows/{id}/start"), &token, Value::Null)
-        .await;
+    let refused = api.post(&format!("/flows/{id}/start"), &token, Value::Null).await;
     assert_eq!(refused.status, 422);
     assert_eq!(refused.body["errors"], json!(warnings));
-    assert_eq!(
-        api.get(&format!("/flows/{id}"), &token).await.body["data"]["status"],
-        "inactive"
-    );
-    let renamed = api
-        .patch(&format!("/flows/{id}"), &token, json!({"name": "Other"}))
-        .await;
-    assert_eq!(
-        (
-            renamed.status,
-            renamed.body["meta"]["warnings"].as_array().unwrap().len()
-        ),
-        (200, 4)
-    );
+    assert_eq!(api.get(&format!("/flows/{id}"), &token).await.body["data"]["status"], "inactive");
+    let renamed = api.patch(&format!("/flows/{id}"), &token, json!({"name": "Other"})).await;
+    assert_eq!((renamed.status, renamed.body["meta"]["warnings"].as_array().unwrap().len()), (200, 4));
 }
 
 #[tokio::test]
 async fn at_save_upstreams_rules_hold() {
     let settings = vec![("COMPONENT_CHECK".into(), "at-save".into())];
-    let api = Api::start_with(Options {
-        settings,
-        ..Options::default()
-    })
-    .await;
+    let api = Api::start_with(Options { settings, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);
-    let answer = api
-        .post(
-            "/flows",
-            &token,
-            json!({"graph": {"nodes": [{}, {"id": "b"}]}}),
-        )
-        .await;
+    let answer = api.post("/flows", &token, json!({"graph": {"nodes": [{}, {"id": "b"}]}})).await;
     assert_eq!(answer.status, 400);
     assert_eq!(
         answer.messages(),
@@ -113,132 +83,50 @@ async fn who_does_not_own_a_flow_learns_nothing_of_it() {
         ("POST", "/start", Value::Null),
         ("POST", "/stop", Value::Null),
     ] {
-        let foreign = api
-            .send(
-                method,
-                &format!("/flows/{id}{path}"),
-                &stranger,
-                body.clone(),
-            )
-            .await;
-        let absent = api
-            .send(method, &format!("/flows/{missing}{path}"), &stranger, body)
-            .await;
+        let foreign = api.send(method, &format!("/flows/{id}{path}"), &stranger, body.clone()).await;
+        let absent = api.send(method, &format!("/flows/{missing}{path}"), &stranger, body).await;
         assert_eq!(foreign.status, 404, "{method} {path}");
-        assert_eq!(
-            foreign.headers.keys().collect::<Vec<_>>(),
-            absent.headers.keys().collect::<Vec<_>>()
-        );
+        assert_eq!(foreign.headers.keys().collect::<Vec<_>>(), absent.headers.keys().collect::<Vec<_>>());
         // The same bytes but for what names the request itself.
         let text = |answer: &tests::Answer, id: &str| {
-            answer
-                .text
-                .replace(answer.header("x-request-id"), "")
-                .replace(id, "")
+            answer.text.replace(answer.header("x-request-id"), "").replace(id, "")
         };
-        assert_eq!(
-            text(&foreign, &id),
-            text(&absent, missing),
-            "{method} {path}"
-        );
+        assert_eq!(text(&foreign, &id), text(&absent, missing), "{method} {path}");
     }
-    let bulk = api
-        .patch(
-            "/flows/bulk",
-            &stranger,
-            json!([{"id": id, "name": "stolen"}]),
-        )
-        .await;
-    assert_eq!(
-        bulk.body["data"][0]["errors"][0]["message"],
-        format!("Flow {id} not found")
-    );
-    let many = api
-        .post("/flows/multiple/start", &stranger, json!([id]))
-        .await;
-    assert_eq!(
-        many.body[0]["errors"][0]["message"],
-        "No flow with this ID found"
-    );
+    let bulk = api.patch("/flows/bulk", &stranger, json!([{"id": id, "name": "stolen"}])).await;
+    assert_eq!(bulk.body["data"][0]["errors"][0]["message"], format!("Flow {id} not found"));
+    let many = api.post("/flows/multiple/start", &stranger, json!([id])).await;
+    assert_eq!(many.body[0]["errors"][0]["message"], "No flow with this ID found");
 
     for token in [&owner, &peer, &admin] {
-        assert_eq!(
-            api.get(&format!("/flows/{id}"), token).await.body["data"]["name"],
-            "mine"
-        );
+        assert_eq!(api.get(&format!("/flows/{id}"), token).await.body["data"]["name"], "mine");
     }
 }
 
 #[tokio::test]
 async fn each_route_needs_its_permission() {
     let api = Api::start().await;
-    let id = api
-        .post(
-            "/flows",
-            &api.token("anna", "acme", ALL),
-            complete_flow("x"),
-        )
-        .await
-        .id();
+    let id = api.post("/flows", &api.token("anna", "acme", ALL), complete_flow("x")).await.id();
     for (method, path, body, needed) in [
         ("GET", "/flows".to_owned(), Value::Null, "flows.read"),
         ("GET", format!("/flows/{id}"), Value::Null, "flows.read"),
         ("POST", "/flows".into(), complete_flow("y"), "flows.write"),
-        (
-            "POST",
-            "/flows".into(),
-            json!([complete_flow("y")]),
-            "flows.write,flows.bulk",
-        ),
+        ("POST", "/flows".into(), json!([complete_flow("y")]), "flows.write,flows.bulk"),
         ("PATCH", format!("/flows/{id}"), json!({}), "flows.write"),
         ("PATCH", "/flows/bulk".into(), json!([]), "flows.bulk"),
-        (
-            "POST",
-            format!("/flows/{id}/start"),
-            Value::Null,
-            "flows.control",
-        ),
-        (
-            "POST",
-            format!("/flows/{id}/stop"),
-            Value::Null,
-            "flows.control",
-        ),
-        (
-            "POST",
-            "/flows/multiple/start".into(),
-            json!([]),
-            "flows.control",
-        ),
-        (
-            "POST",
-            "/flows/multiple/stop".into(),
-            json!([]),
-            "flows.control",
-        ),
-        (
-            "DELETE",
-            "/flows/5ca5c44c187c040010a9bb8b".into(),
-            Value::Null,
-            "flows.write",
-        ),
+        ("POST", format!("/flows/{id}/start"), Value::Null, "flows.control"),
+        ("POST", format!("/flows/{id}/stop"), Value::Null, "flows.control"),
+        ("POST", "/flows/multiple/start".into(), json!([]), "flows.control"),
+        ("POST", "/flows/multiple/stop".into(), json!([]), "flows.control"),
+        ("DELETE", "/flows/5ca5c44c187c040010a9bb8b".into(), Value::Null, "flows.write"),
     ] {
         let has = async |permissions: &str| {
-            api.send(
-                method,
-                &path,
-                &api.token("anna", "acme", permissions),
-                body.clone(),
-            )
-            .await
+            api.send(method, &path, &api.token("anna", "acme", permissions), body.clone()).await
         };
         let needed: Vec<_> = needed.split(',').collect();
         for lacking in &needed {
-            let others: Vec<_> = ALL
-                .split(',')
-                .chain(["tenant.all", "flows.*", "ALL"])
-                .filter(|p| p != lacking)
-                .collect();
+            let others: Vec<_> =
+                ALL.split(',').chain(["tenant.all", "flows.*", "ALL"]).filter(|p| p != lacking).collect();
             let answer = has(&others.join(",")).await;
             assert_eq!(
                 (answer.status, answer.messages().len()),
@@ -247,11 +135,7 @@ async fn each_route_needs_its_permission() {
             );
         }
         assert_ne!(has(&needed.join(",")).await.status, 403, "{method} {path}");
-        assert_ne!(
-            has("all").await.status,
-            403,
-            "{method} {path} as administrator"
-        );
+        assert_ne!(has("all").await.status, 403, "{method} {path} as administrator");
     }
 }
 
@@ -263,16 +147,9 @@ async fn concurrent_changes_of_different_fields_all_stay() {
     let path = format!("/flows/{id}");
     for round in 0..100 {
         let name = api.patch(&path, &token, json!({"name": format!("name {round}")}));
-        let description = api.patch(
-            &path,
-            &token,
-            json!({"description": format!("description {round}")}),
-        );
+        let description = api.patch(&path, &token, json!({"description": format!("description {round}")}));
         let answers = join_all([name, description]).await;
-        assert!(
-            answers.iter().all(|answer| answer.status == 200),
-            "{answers:?}"
-        );
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
         let flow = api.get(&path, &token).await.body;
         assert_eq!(flow["data"]["name"], format!("name {round}"));
         assert_eq!(flow["data"]["description"], format!("description {round}"));
@@ -281,34 +158,19 @@ async fn concurrent_changes_of_different_fields_all_stay() {
 
 #[tokio::test]
 async fn a_flow_that_runs_is_neither_changed_nor_deleted() {
-    let api = Api::start_with(Options {
-        orchestrator: false,
-        ..Options::default()
-    })
-    .await;
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);
     let id = api.post("/flows", &token, complete_flow("x")).await.id();
     let path = format!("/flows/{id}");
-    api.post(&format!("{path}/start"), &token, Value::Null)
-        .await;
+    api.post(&format!("{path}/start"), &token, Value::Null).await;
     for answer in [
-        api.patch(&path, &token, json!({"name": "y", "status": "inactive"}))
-            .await,
+        api.patch(&path, &token, json!({"name": "y", "status": "inactive"})).await,
         api.delete(&path, &token).await,
     ] {
         assert_eq!(answer.status, 409);
-        assert_eq!(
-            answer.messages(),
-            ["Flow is not inactive. Current status: starting"]
-        );
+        assert_eq!(answer.messages(), ["Flow is not inactive. Current status: starting"]);
     }
-    let bulk = api
-        .patch(
-            "/flows/bulk",
-            &token,
-            json!([{"id": id, "name": "y", "status": "inactive"}]),
-        )
-        .await;
+    let bulk = api.patch("/flows/bulk", &token, json!([{"id": id, "name": "y", "status": "inactive"}])).await;
     let expected = format!("Flow {id} is not inactive. Current status: starting");
     assert_eq!(bulk.body["data"][0]["errors"][0]["message"], expected);
     assert_eq!(api.get(&path, &token).await.body["data"]["name"], "x");
@@ -318,10 +180,7 @@ async fn a_flow_that_runs_is_neither_changed_nor_deleted() {
 async fn a_body_names_no_other_flow_and_sets_nothing_read_only() {
     let api = Api::start().await;
     let token = api.token("anna", "acme", ALL);
-    let other = api
-        .post("/flows", &token, complete_flow("other"))
-        .await
-        .id();
+    let other = api.post("/flows", &token, complete_flow("other")).await.id();
     let mut flow = complete_flow("mine");
     for (member, value) in [
         ("id", json!(other)),
@@ -342,14 +201,8 @@ async fn a_body_names_no_other_flow_and_sets_nothing_read_only() {
     flow["name"] = json!("changed");
     let changed = api.patch(&format!("/flows/{id}"), &token, flow).await;
     assert_eq!((changed.status, changed.id()), (200, id));
-    assert_eq!(
-        changed.body["data"]["createdAt"],
-        created.body["data"]["createdAt"]
-    );
-    assert_eq!(
-        api.get(&format!("/flows/{other}"), &token).await.body["data"]["name"],
-        "other"
-    );
+    assert_eq!(changed.body["data"]["createdAt"], created.body["data"]["createdAt"]);
+    assert_eq!(api.get(&format!("/flows/{other}"), &token).await.body["data"]["name"], "other");
 }
 
 #[tokio::test]
@@ -366,35 +219,17 @@ async fn what_get_gave_can_be_sent_back() {
 
 #[tokio::test]
 async fn an_entity_tag_is_of_the_document_and_not_of_the_run() {
-    let api = Api::start_with(Options {
-        orchestrator: false,
-        ..Options::default()
-    })
-    .await;
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);
     let created = api.post("/flows", &token, complete_flow("x")).await;
     let path = format!("/flows/{}", created.id());
     let tag = created.header("etag").to_owned();
     assert!(tag.starts_with("\"1-") && tag.ends_with('"'), "{tag}");
-    let cached = api
-        .send_raw("GET", &path, &token, &[("if-none-match", &tag)], "")
-        .await;
-    assert_eq!(
-        (cached.status, cached.text.as_str(), cached.header("etag")),
-        (304, "", tag.as_str())
-    );
-    api.post(&format!("{path}/start"), &token, Value::Null)
-        .await;
+    let cached = api.send_raw("GET", &path, &token, &[("if-none-match", &tag)], "").await;
+    assert_eq!((cached.status, cached.text.as_str(), cached.header("etag")), (304, "", tag.as_str()));
+    api.post(&format!("{path}/start"), &token, Value::Null).await;
     assert_eq!(api.get(&path, &token).await.header("etag"), tag);
-    let other = api
-        .send_raw(
-            "GET",
-            &path,
-            &token,
-            &[("if-none-match", "\"1-other\"")],
-            "",
-        )
-        .await;
+    let other = api.send_raw("GET", &path, &token, &[("if-none-match", "\"1-other\"")], "").await;
     assert_eq!(other.status, 200);
 }
 
@@ -415,26 +250,11 @@ async fn many_are_created_one_by_one() {
     assert_eq!(data[1]["errors"][0]["message"], "Flows require a graph.");
     assert_eq!(data[2]["errors"][0]["code"], 400);
     assert_eq!(data[3]["status"], "inactive");
-    assert_eq!(
-        mixed.body["meta"]["warnings"][0]["pointer"],
-        "/3/graph/nodes/0/function"
-    );
+    assert_eq!(mixed.body["meta"]["warnings"][0]["pointer"], "/3/graph/nodes/0/function");
 
     let none = api.post("/flows", &token, json!([{"name": "bad"}])).await;
-    assert_eq!(
-        (
-            none.status,
-            none.body["data"][0]["errors"][0]["code"].as_u64()
-        ),
-        (400, Some(400))
-    );
-    let too_many = api
-        .post(
-            "/flows",
-            &token,
-            Value::Array(vec![complete_flow("x"); 101]),
-        )
-        .await;
+    assert_eq!((none.status, none.body["data"][0]["errors"][0]["code"].as_u64()), (400, Some(400)));
+    let too_many = api.post("/flows", &token, Value::Array(vec![complete_flow("x"); 101])).await;
     assert_eq!(too_many.status, 400);
     assert_eq!(api.get("/flows", &token).await.body["meta"]["total"], 2);
 }
@@ -447,11 +267,8 @@ async fn many_are_changed_one_by_one_in_order() {
     let body = json!([{"id": id, "name": "first"}, {"name": "nobody"}, {"id": "zz"}, {"id": 5}, 7, {"id": id, "cron": "zz"}, {"id": id, "name": "last"}]);
     let answer = api.patch("/flows/bulk", &token, body).await;
     assert_eq!(answer.status, 200);
-    let message = |index: usize| {
-        answer.body["data"][index]["errors"][0]["message"]
-            .as_str()
-            .unwrap_or("none")
-    };
+    let message =
+        |index: usize| answer.body["data"][index]["errors"][0]["message"].as_str().unwrap_or("none");
     assert_eq!(answer.body["data"].as_array().unwrap().len(), 7);
     assert_eq!(answer.body["data"][0]["name"], "first");
     assert_eq!(message(1), "Invalid id");
@@ -464,43 +281,21 @@ async fn many_are_changed_one_by_one_in_order() {
 
 #[tokio::test]
 async fn many_are_started_and_stopped_one_by_one() {
-    let api = Api::start_with(Options {
-        orchestrator: false,
-        ..Options::default()
-    })
-    .await;
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);
     let id = api.post("/flows", &token, complete_flow("x")).await.id();
-    let lacking = api
-        .post("/flows", &token, json!({"graph": {"nodes": [{"id": "a"}]}}))
-        .await
-        .id();
+    let lacking = api.post("/flows", &token, json!({"graph": {"nodes": [{"id": "a"}]}})).await.id();
     let missing = "5ca5c44c187c040010a9bb8b";
-    let started = api
-        .post(
-            "/flows/multiple/start",
-            &token,
-            json!([id, "xx", missing, lacking, 5, id]),
-        )
-        .await;
+    let started = api.post("/flows/multiple/start", &token, json!([id, "xx", missing, lacking, 5, id])).await;
     assert_eq!(started.status, 200);
     let results = started.body.as_array().unwrap();
+    assert_eq!(results[0], json!({"data": {"id": id, "status": "starting"}, "meta": {}}));
     assert_eq!(
-        results[0],
-        json!({"data": {"id": id, "status": "starting"}, "meta": {}})
-    );
-    assert_eq!(
-        (
-            &results[1]["errors"][0]["message"],
-            &results[1]["errors"][0]["flowId"]
-        ),
+        (&results[1]["errors"][0]["message"], &results[1]["errors"][0]["flowId"]),
         (&json!("Invalid id"), &json!("xx"))
     );
     assert_eq!(
-        (
-            &results[2]["errors"][0]["code"],
-            &results[2]["errors"][0]["flowId"]
-        ),
+        (&results[2]["errors"][0]["code"], &results[2]["errors"][0]["flowId"]),
         (&json!(404), &json!(missing))
     );
     assert_eq!(results[3]["errors"].as_array().unwrap().len(), 2);
@@ -508,28 +303,18 @@ async fn many_are_started_and_stopped_one_by_one() {
     assert_eq!(results[4]["errors"][0]["message"], "Invalid id");
     assert_eq!(results[5]["data"]["status"], "starting");
 
-    let stopped = api
-        .post("/flows/multiple/stop", &token, json!([id, lacking]))
-        .await;
+    let stopped = api.post("/flows/multiple/stop", &token, json!([id, lacking])).await;
     assert_eq!(
-        (
-            &stopped.body[0]["data"]["status"],
-            &stopped.body[1]["data"]["status"]
-        ),
+        (&stopped.body[0]["data"]["status"], &stopped.body[1]["data"]["status"]),
         (&json!("stopping"), &json!("inactive"))
     );
     let again = api.post("/flows/multiple/start", &token, json!([id])).await;
     assert_eq!(
-        (
-            &again.body[0]["errors"][0]["message"],
-            &again.body[0]["errors"][0]["code"]
-        ),
+        (&again.body[0]["errors"][0]["message"], &again.body[0]["errors"][0]["code"]),
         (&json!("Flow is stopping"), &json!(409))
     );
     assert_eq!(
-        api.post("/flows/multiple/start", &token, json!({"a": 1}))
-            .await
-            .messages(),
+        api.post("/flows/multiple/start", &token, json!({"a": 1})).await.messages(),
         ["No flow ids given. Expecting an array of flow ids"]
     );
 }
@@ -543,31 +328,68 @@ async fn a_large_flow_is_kept_whole_or_refused() {
     let created = api.post("/flows", &token, flow.clone()).await;
     assert_eq!(created.status, 201);
     assert_eq!(
-        api.get(&format!("/flows/{}", created.id()), &token)
-            .await
-            .body["data"]["flowSettings"],
+        api.get(&format!("/flows/{}", created.id()), &token).await.body["data"]["flowSettings"],
         flow["flowSettings"]
     );
 
     // More than a body may have, and more than an item can hold.
     flow["flowSettings"] = json!("x".repeat(1024 * 1024));
     let mut seed = 1_u64;
-    let noise: String = std::iter::repeat_with(|| {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+    let random: String = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from_u32(u32::try_from(33 + (seed >> 33) % 90).unwrap()).unwrap()
     })
     .filter(|c| !matches!(c, '"' | '\\'))
     .take(900_000)
     .collect();
     let mut noisy = complete_flow("noise");
-    noisy["flowSettings"] = json!(noise);
+    noisy["flowSettings"] = json!(random);
     for body in [flow, noisy] {
         let answer = api.post("/flows", &token, body).await;
-        assert_eq!(
-            (answer.status, answer.messages()),
-            (413, vec!["request entity too large"])
-        );
+        assert_eq!((answer.status, answer.messages()), (413, vec!["request entity too large"]));
     }
+}
+
+#[tokio::test]
+async fn values_come_back_byte_for_byte() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let json = ("content-type", "application/json");
+    let sent = r#""fields":{"z":1.0,"a":12345678901234567890123,"b":{"y":[ 1,2 ],"$set":null}}"#;
+    let flow = format!(
+        r#"{{"name":"x","graph":{{"nodes":[{{"id":"a",{sent}}}]}},"owners":[{{"id":"bert","type":"user"}}]}}"#
+    );
+    let created = api.send_raw("POST", "/flows", &token, &[json], flow.clone()).await;
+    assert_eq!(created.status, 201);
+    let id = created.id();
+    let many = api.send_raw("POST", "/flows", &token, &[json], format!("[{flow}]")).await;
+    let patched = api.patch(&format!("/flows/{id}"), &token, json!({"name": "y"})).await;
+    let bulk = api.patch("/flows/bulk", &token, json!([{"id": id, "name": "z"}])).await;
+    let got = api.get(&format!("/flows/{id}"), &token).await;
+    let listed = api.get("/flows", &token).await;
+    for answer in [created, many, patched, bulk, got, listed] {
+        assert!(answer.text.contains(sent), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn many_owners_with_long_names_fit_or_are_refused() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let owners = |character: &str, count: usize| -> Vec<Value> {
+        (0..count)
+            .map(|n| json!({"id": format!("{n:02}{}", character.repeat(254)), "type": "user"}))
+            .collect()
+    };
+    let mut flow = complete_flow(&"𝕏".repeat(256));
+    flow["description"] = json!("𝕏".repeat(4096));
+    flow["owners"] = json!(owners("x", 46));
+    let id = api.post("/flows", &token, flow.clone()).await.id();
+    let others = api.patch(&format!("/flows/{id}"), &token, json!({"owners": owners("y", 46)})).await;
+    assert_eq!(others.status, 200, "{}", others.text);
+    flow["owners"] = json!(owners("𝕏", 46));
+    assert_eq!(api.post("/flows", &token, flow.clone()).await.status, 413);
+    flow["owners"] = json!(owners("x", 1000));
+    let refused = api.post("/flows", &token, flow).await;
+    assert_eq!((refused.status, refused.messages()), (400, vec!["Flows can have at most 48 owners."]));
 }

@@ -14,35 +14,11 @@ async fn unknown_paths_other_methods_and_trailing_slashes() {
         ("GET", "/flows/a/b/c/d".into(), 404, "allow", ""),
         ("GET", "/docs".into(), 404, "allow", ""),
         ("PUT", "/flows".into(), 405, "allow", "GET, HEAD, POST"),
-        (
-            "PUT",
-            format!("/flows/{MISSING}"),
-            405,
-            "allow",
-            "DELETE, GET, HEAD, PATCH",
-        ),
-        (
-            "GET",
-            format!("/flows/{MISSING}/start"),
-            405,
-            "allow",
-            "POST",
-        ),
-        (
-            "PUT",
-            "/flows/bulk".into(),
-            405,
-            "allow",
-            "DELETE, GET, HEAD, PATCH",
-        ),
+        ("PUT", format!("/flows/{MISSING}"), 405, "allow", "DELETE, GET, HEAD, PATCH"),
+        ("GET", format!("/flows/{MISSING}/start"), 405, "allow", "POST"),
+        ("PUT", "/flows/bulk".into(), 405, "allow", "DELETE, GET, HEAD, PATCH"),
         ("DELETE", "/healthcheck".into(), 405, "allow", "GET, HEAD"),
-        (
-            "GET",
-            "/flows/?page[size]=2".into(),
-            308,
-            "location",
-            "/flows?page[size]=2",
-        ),
+        ("GET", "/flows/?page[size]=2".into(), 308, "location", "/flows?page[size]=2"),
         (
             "POST",
             format!("/flows/{MISSING}/start/"),
@@ -54,11 +30,7 @@ async fn unknown_paths_other_methods_and_trailing_slashes() {
         ("GET", "/flows//".into(), 404, "location", ""),
     ] {
         let answer = api.send(method, &path, &token, Value::Null).await;
-        assert_eq!(
-            (answer.status, answer.header(header)),
-            (status, value),
-            "{method} {path}"
-        );
+        assert_eq!((answer.status, answer.header(header)), (status, value), "{method} {path}");
         if status >= 400 {
             assert_eq!(answer.header("content-type"), "application/problem+json");
             assert_eq!(answer.body["status"], status);
@@ -81,52 +53,30 @@ async fn bodies_that_are_none() {
         (vec![json], b"{} {}".to_vec(), 400),
         (vec![json], b"{\"name\":\"\xff\xfe\"}".to_vec(), 400),
         (vec![json], b"{\"name\":\"\\ud800\"}".to_vec(), 400),
+        (
+            vec![json],
+            b"{\"flowSettings\":[\"\\ud800\"],\"graph\":{\"nodes\":[{\"id\":\"a\"}]}}".to_vec(),
+            400,
+        ),
+        (vec![json], b"{\"flowSettings\":1e999,\"graph\":{\"nodes\":[{\"id\":\"a\"}]}}".to_vec(), 400),
         (vec![json], deep.into_bytes(), 400),
         (vec![json], large.into_bytes(), 413),
         (vec![], b"{\"name\":\"x\"}".to_vec(), 400),
         (vec![("content-type", "text/plain")], b"{}".to_vec(), 415),
-        (
-            vec![("content-type", "application/x-www-form-urlencoded")],
-            b"a=b".to_vec(),
-            415,
-        ),
-        (
-            vec![("content-type", "application/jsonp")],
-            b"{}".to_vec(),
-            415,
-        ),
-        (
-            vec![(
-                "content-type",
-                "application/merge-patch+json; charset=utf-8",
-            )],
-            b"{}".to_vec(),
-            400,
-        ),
-        (
-            vec![("content-type", "APPLICATION/JSON;charset=UTF-8")],
-            b"{}".to_vec(),
-            400,
-        ),
+        (vec![("content-type", "application/x-www-form-urlencoded")], b"a=b".to_vec(), 415),
+        (vec![("content-type", "application/jsonp")], b"{}".to_vec(), 415),
+        (vec![("content-type", "application/merge-patch+json; charset=utf-8")], b"{}".to_vec(), 400),
+        (vec![("content-type", "APPLICATION/JSON;charset=UTF-8")], b"{}".to_vec(), 400),
         (vec![json], b"".to_vec(), 400),
     ] {
-        let shown = String::from_utf8_lossy(&body)
-            .chars()
-            .take(40)
-            .collect::<String>();
+        let shown = String::from_utf8_lossy(&body).chars().take(40).collect::<String>();
         let answer = api.send_raw("POST", "/flows", &token, &headers, body).await;
         assert_eq!(answer.status, status, "{headers:?} {shown} {answer:?}");
-        assert!(
-            answer.body["errors"][0]["message"].is_string() && answer.text.len() < 1000,
-            "{shown}"
-        );
+        assert!(answer.body["errors"][0]["message"].is_string() && answer.text.len() < 1000, "{shown}");
     }
     for body in [json!([]), json!([{"name": "x"}])] {
         let answer = api.patch(&format!("/flows/{MISSING}"), &token, body).await;
-        assert_eq!(
-            (answer.status, answer.messages()),
-            (400, vec!["Expecting an object"])
-        );
+        assert_eq!((answer.status, answer.messages()), (400, vec!["Expecting an object"]));
     }
 }
 
@@ -153,10 +103,7 @@ async fn whatever_comes_is_answered_and_never_with_a_5xx() {
         ] {
             for body in [body.clone(), json!([body])] {
                 let answer = api.send(method, &path, &token, body).await;
-                assert!(
-                    answer.status < 500 && !answer.text.is_empty(),
-                    "{method} {path} {answer:?}"
-                );
+                assert!(answer.status < 500 && !answer.text.is_empty(), "{method} {path} {answer:?}");
             }
         }
     }
@@ -170,10 +117,7 @@ async fn whatever_comes_is_answered_and_never_with_a_5xx() {
     ] {
         for method in ["GET", "PATCH", "DELETE", "POST"] {
             let answer = api.send(method, path, &token, json!({})).await;
-            assert!(
-                (400..500).contains(&answer.status),
-                "{method} {path} {answer:?}"
-            );
+            assert!((400..500).contains(&answer.status), "{method} {path} {answer:?}");
         }
     }
     for query in [
@@ -207,16 +151,8 @@ async fn every_answer_has_its_headers() {
         assert!(!get.header("x-request-id").is_empty(), "{path}");
         assert_eq!(get.header("x-content-type-options"), "nosniff");
         let head = api.send("HEAD", &path, &token, Value::Null).await;
-        assert_eq!(
-            (head.status, head.text.as_str()),
-            (get.status, ""),
-            "{path}"
-        );
-        assert_eq!(
-            head.header("content-type"),
-            get.header("content-type"),
-            "{path}"
-        );
+        assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
         assert_eq!(head.header("etag"), get.header("etag"), "{path}");
     }
     let problem = api.get("/flows/xx", &token).await;
@@ -228,52 +164,26 @@ async fn every_answer_has_its_headers() {
 async fn browsers_of_known_origins_are_let_in() {
     let api = Api::start().await;
     let token = api.token("anna", "acme", ALL);
-    for (origin, allowed) in [
-        ("http://localhost:3001", "http://localhost:3001"),
-        ("http://evil.example", ""),
-        ("null", ""),
-    ] {
+    for (origin, allowed) in
+        [("http://localhost:3001", "http://localhost:3001"), ("http://evil.example", ""), ("null", "")]
+    {
         let preflight = api
             .send_raw(
                 "OPTIONS",
                 "/flows",
                 "",
-                &[
-                    ("origin", origin),
-                    ("access-control-request-method", "PATCH"),
-                ],
+                &[("origin", origin), ("access-control-request-method", "PATCH")],
                 "",
             )
             .await;
-        assert_eq!(
-            (
-                preflight.status,
-                preflight.header("access-control-allow-origin")
-            ),
-            (204, allowed)
-        );
-        let answer = api
-            .send_raw("GET", "/flows", &token, &[("origin", origin)], "")
-            .await;
-        assert_eq!(
-            (answer.status, answer.header("access-control-allow-origin")),
-            (200, allowed)
-        );
+        assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, allowed));
+        let answer = api.send_raw("GET", "/flows", &token, &[("origin", origin)], "").await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, allowed));
     }
     // What only a local server has is not for pages at all.
-    let page = api
-        .send_raw(
-            "GET",
-            "/_local/events",
-            "",
-            &[("origin", "http://localhost:3001")],
-            "",
-        )
-        .await;
+    let page = api.send_raw("GET", "/_local/events", "", &[("origin", "http://localhost:3001")], "").await;
     assert_eq!(page.status, 403);
-    let rebound = api
-        .send_raw("GET", "/_local/events", "", &[("host", "evil.example")], "")
-        .await;
+    let rebound = api.send_raw("GET", "/_local/events", "", &[("host", "evil.example")], "").await;
     assert_eq!(rebound.status, 403);
 }
 
@@ -287,4 +197,67 @@ async fn the_health_check_asks_every_dependency() {
         answer.body["details"],
         json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "pass"}})
     );
+}
+
+#[tokio::test]
+async fn pointers_lead_into_the_body() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let pointers = |answer: &tests::Answer, path: &str| -> Vec<String> {
+        let entries = answer.body.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["pointer"].as_str().unwrap().to_owned()).collect()
+    };
+    let mixed =
+        api.post("/flows", &token, json!({"graph": {"nodes": ["x", {}, null], "edges": [1, {}]}})).await;
+    assert_eq!(
+        pointers(&mixed, "/errors"),
+        [
+            "/graph/nodes/0",
+            "/graph/nodes/1/id",
+            "/graph/nodes/2/id",
+            "/graph/edges/0",
+            "/graph/edges/1/target",
+            "/graph/edges/1/source",
+            "/graph/edges/0/source",
+            "/graph/edges/0/target",
+        ]
+    );
+    let single = api.post("/flows", &token, json!({"graph": {"nodes": {"name": "x"}}})).await;
+    assert_eq!(pointers(&single, "/errors"), ["/graph/nodes/id"]);
+    let bulk = api.post("/flows", &token, json!([complete_flow("x"), {"name": "bad"}])).await;
+    assert_eq!(pointers(&bulk, "/data/1/errors"), ["/1/graph"]);
+}
+
+#[tokio::test]
+async fn no_answer_is_larger_than_a_gateway_passes_on() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let many = |node: &str, count: usize| {
+        format!(
+            r#"{{"graph":{{"nodes":[{}],"edges":[{{"source":"0","target":"0"}}]}}}}"#,
+            vec![node; count].join(",")
+        )
+    };
+    let ids: Vec<_> = (0..60_000).map(|n| format!(r#"{{"id":"{n}"}}"#)).collect();
+    let json = ("content-type", "application/json");
+    for (body, status) in [
+        (many("{}", 340_000), 400),
+        (many("[]", 340_000), 400),
+        (many(r#"{"id":"x"}"#, 80_000), 400),
+        (many(&ids.join(","), 1), 201),
+        (format!("[{}]", vec![many("{}", 3000); 100].join(",")), 400),
+        (format!("[{}]", vec![many(&ids[..700].join(","), 1); 100].join(",")), 201),
+        (
+            format!(
+                "{{\"owners\":[{}],\"graph\":{{\"nodes\":[{{\"id\":\"a\"}}]}}}}",
+                vec!["{}"; 340_000].join(",")
+            ),
+            400,
+        ),
+    ] {
+        assert!(body.len() < 1024 * 1024, "{}", body.len());
+        let answer = api.send_raw("POST", "/flows", &token, &[json], body).await;
+        assert_eq!(answer.status, status, "{}", answer.text.chars().take(300).collect::<String>());
+        assert!(answer.text.len() < 5 * 1024 * 1024, "{} bytes", answer.text.len());
+    }
 }

@@ -9,14 +9,9 @@ const TABLE: &str = include_str!("../../docs/calls.md");
 
 /// The documented calls: the two first columns of the table in docs/calls.md.
 fn documented() -> Vec<(String, String)> {
-    let rows = TABLE
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| What"));
+    let rows = TABLE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| What"));
     rows.map(|row| {
-        let mut cells = row
-            .trim_matches('|')
-            .split('|')
-            .map(|cell| cell.trim().to_owned());
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
         (cells.next().unwrap(), cells.next().unwrap())
     })
     .collect()
@@ -26,331 +21,105 @@ fn documented() -> Vec<(String, String)> {
 fn summary(calls: &[String]) -> String {
     let parts: Vec<_> = calls
         .chunk_by(|a, b| a == b)
-        .map(|same| {
-            if same.len() == 1 {
-                same[0].clone()
-            } else {
-                format!("{} × {}", same.len(), same[0])
-            }
-        })
+        .map(|same| if same.len() == 1 { same[0].clone() } else { format!("{} × {}", same.len(), same[0]) })
         .collect();
-    if parts.is_empty() {
-        "none".into()
-    } else {
-        parts.join(", ")
-    }
+    if parts.is_empty() { "none".into() } else { parts.join(", ") }
 }
 
 #[tokio::test]
 async fn every_route_makes_the_documented_calls() {
     let stack = Stack::start().await;
-    let (anna, root) = (
-        stack.token("anna", "acme", ALL),
-        stack.token("root", "", "all"),
-    );
+    let (anna, root) = (stack.token("anna", "acme", ALL), stack.token("root", "", "all"));
     let mut measured: Vec<(String, String)> = Vec::new();
     let mut note = |what: &str| measured.push((what.to_owned(), summary(&stack.calls.take())));
 
     for _ in 0..10 {
         let flows = Value::Array(vec![complete_flow("one of a thousand"); 100]);
-        let (status, _) = stack
-            .request("create-flow", "POST /flows", "", &anna, flows)
-            .await;
+        let (status, _) = stack.request("create-flow", "POST /flows", "", &anna, flows).await;
         assert_eq!(status, 201);
     }
     stack.calls.take();
 
-    let (status, created) = stack
-        .request("create-flow", "POST /flows", "", &anna, complete_flow("x"))
-        .await;
+    let (status, created) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
     assert_eq!(status, 201);
     let id = created["data"]["id"].as_str().unwrap().to_owned();
     note("create a flow");
     stack
-        .request(
-            "create-flow",
-            "POST /flows",
-            "",
-            &anna,
-            json!([complete_flow("y"), complete_flow("z")]),
-        )
+        .request("create-flow", "POST /flows", "", &anna, json!([complete_flow("y"), complete_flow("z")]))
         .await;
     note("create two flows at once");
-    assert_eq!(
-        stack
-            .request("get-flow", "GET /flows/{id}", &id, &anna, Value::Null)
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("get-flow", "GET /flows/{id}", &id, &anna, Value::Null).await.0, 200);
     note("get a flow");
     assert_eq!(
-        stack
-            .request(
-                "get-flow",
-                "GET /flows/{id}",
-                "5ca5c44c187c040010a9bb8b",
-                &anna,
-                Value::Null
-            )
-            .await
-            .0,
+        stack.request("get-flow", "GET /flows/{id}", "5ca5c44c187c040010a9bb8b", &anna, Value::Null).await.0,
         404
     );
     note("get a flow that is not there, or not the caller's");
 
-    let (_, page) = stack
-        .request(
-            "list-flows",
-            "GET /flows?page[size]=10",
-            "",
-            &anna,
-            Value::Null,
-        )
-        .await;
-    assert_eq!(
-        (
-            page["data"].as_array().unwrap().len(),
-            &page["meta"]["total"]
-        ),
-        (10, &json!(1003))
-    );
+    let (_, page) = stack.request("list-flows", "GET /flows?page[size]=10", "", &anna, Value::Null).await;
+    assert_eq!((page["data"].as_array().unwrap().len(), &page["meta"]["total"]), (10, &json!(1003)));
     note("list a page of 10 out of 1,000, user and tenant");
     let next = page["meta"]["next"].as_str().unwrap();
-    stack
-        .request(
-            "list-flows",
-            &format!("GET /flows?page[after]={next}"),
-            "",
-            &anna,
-            Value::Null,
-        )
-        .await;
+    stack.request("list-flows", &format!("GET /flows?page[after]={next}"), "", &anna, Value::Null).await;
     note("list the next page by cursor, user and tenant");
-    stack
-        .request(
-            "list-flows",
-            "GET /flows?search=thousand&sort=name",
-            "",
-            &anna,
-            Value::Null,
-        )
-        .await;
+    stack.request("list-flows", "GET /flows?search=thousand&sort=name", "", &anna, Value::Null).await;
     note("search and sort, user and tenant");
     let alone = stack.token("anna", "", ALL);
-    stack
-        .request("list-flows", "GET /flows", "", &alone, Value::Null)
-        .await;
+    stack.request("list-flows", "GET /flows", "", &alone, Value::Null).await;
     note("list, a user without tenant");
-    stack
-        .request(
-            "list-flows",
-            "GET /flows?page[after]=",
-            "",
-            &root,
-            Value::Null,
-        )
-        .await;
+    stack.request("list-flows", "GET /flows?page[after]=", "", &root, Value::Null).await;
     note("list by cursor, administrator");
 
     assert_eq!(
-        stack
-            .request(
-                "update-flow",
-                "PATCH /flows/{id}",
-                &id,
-                &anna,
-                json!({"name": "y"})
-            )
-            .await
-            .0,
+        stack.request("update-flow", "PATCH /flows/{id}", &id, &anna, json!({"name": "y"})).await.0,
         200
     );
     note("change a flow");
     assert_eq!(
-        stack
-            .request(
-                "update-flow",
-                "PATCH /flows/{id}",
-                &id,
-                &anna,
-                json!({"name": "y"})
-            )
-            .await
-            .0,
+        stack.request("update-flow", "PATCH /flows/{id}", &id, &anna, json!({"name": "y"})).await.0,
         200
     );
     note("change nothing of a flow");
     let body = json!([{"id": id, "name": "z"}, {"id": id, "name": "w"}]);
-    assert_eq!(
-        stack
-            .request("update-flows", "PATCH /flows/bulk", "", &anna, body)
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("update-flows", "PATCH /flows/bulk", "", &anna, body).await.0, 200);
     note("change two flows at once");
-    assert_eq!(
-        stack
-            .request(
-                "start-flow",
-                "POST /flows/{id}/start",
-                &id,
-                &anna,
-                Value::Null
-            )
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("start-flow", "POST /flows/{id}/start", &id, &anna, Value::Null).await.0, 200);
     note("start a flow");
-    assert_eq!(
-        stack
-            .request(
-                "start-flow",
-                "POST /flows/{id}/start",
-                &id,
-                &anna,
-                Value::Null
-            )
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("start-flow", "POST /flows/{id}/start", &id, &anna, Value::Null).await.0, 200);
     note("start a flow that is starting or active");
-    stack
-        .deliver("on-flow-status", "flow.started", json!({"id": id}))
-        .await
-        .unwrap();
+    stack.deliver("on-flow-status", "flow.started", json!({"id": id})).await.unwrap();
     note("flow.started, flow.stopped or flow.failed");
-    stack
-        .deliver("on-flow-status", "flow.started", json!({"id": id}))
-        .await
-        .unwrap();
+    stack.deliver("on-flow-status", "flow.started", json!({"id": id})).await.unwrap();
     note("the same late or twice");
-    assert_eq!(
-        stack
-            .request(
-                "stop-flow",
-                "POST /flows/{id}/stop",
-                &id,
-                &anna,
-                Value::Null
-            )
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("stop-flow", "POST /flows/{id}/stop", &id, &anna, Value::Null).await.0, 200);
     note("stop a flow");
-    stack
-        .deliver("on-flow-status", "flow.stopped", json!({"id": id}))
-        .await
-        .unwrap();
+    stack.deliver("on-flow-status", "flow.stopped", json!({"id": id})).await.unwrap();
     stack.calls.take();
     assert_eq!(
-        stack
-            .request(
-                "start-flows",
-                "POST /flows/multiple/start",
-                "",
-                &anna,
-                json!([id])
-            )
-            .await
-            .0,
+        stack.request("start-flows", "POST /flows/multiple/start", "", &anna, json!([id])).await.0,
         200
     );
     note("start one flow of many");
-    stack
-        .deliver("on-flow-status", "flow.failed", json!({"id": id}))
-        .await
-        .unwrap();
-    stack
-        .deliver("on-flow-status", "flow.stopped", json!({"id": id}))
-        .await
-        .unwrap();
+    stack.deliver("on-flow-status", "flow.failed", json!({"id": id})).await.unwrap();
+    stack.deliver("on-flow-status", "flow.stopped", json!({"id": id})).await.unwrap();
     stack.calls.take();
-    assert_eq!(
-        stack
-            .request("delete-flow", "DELETE /flows/{id}", &id, &anna, Value::Null)
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("delete-flow", "DELETE /flows/{id}", &id, &anna, Value::Null).await.0, 200);
     note("delete a flow");
-    assert_eq!(
-        stack
-            .request("check-health", "GET /healthcheck", "", "", Value::Null)
-            .await
-            .0,
-        200
-    );
+    assert_eq!(stack.request("check-health", "GET /healthcheck", "", "", Value::Null).await.0, 200);
     note("check the health");
 
     let reader = stack.token("anna", "acme", "flows.read");
     for (status, function, route, id, token, body) in [
-        (
-            401,
-            "get-flow",
-            "GET /flows/{id}",
-            id.as_str(),
-            "",
-            Value::Null,
-        ),
-        (
-            401,
-            "get-flow",
-            "GET /flows/{id}",
-            &id,
-            "no token",
-            Value::Null,
-        ),
-        (
-            403,
-            "create-flow",
-            "POST /flows",
-            "",
-            &reader,
-            complete_flow("x"),
-        ),
-        (
-            403,
-            "start-flow",
-            "POST /flows/{id}/start",
-            &id,
-            &reader,
-            Value::Null,
-        ),
+        (401, "get-flow", "GET /flows/{id}", id.as_str(), "", Value::Null),
+        (401, "get-flow", "GET /flows/{id}", &id, "no token", Value::Null),
+        (403, "create-flow", "POST /flows", "", &reader, complete_flow("x")),
+        (403, "start-flow", "POST /flows/{id}/start", &id, &reader, Value::Null),
         (400, "get-flow", "GET /flows/{id}", "xx", &anna, Value::Null),
-        (
-            400,
-            "create-flow",
-            "POST /flows",
-            "",
-            &anna,
-            json!({"graph": {}}),
-        ),
-        (
-            400,
-            "update-flow",
-            "PATCH /flows/{id}",
-            &id,
-            &anna,
-            json!([]),
-        ),
-        (
-            400,
-            "list-flows",
-            "GET /flows?sort=x",
-            "",
-            &anna,
-            Value::Null,
-        ),
+        (400, "create-flow", "POST /flows", "", &anna, json!({"graph": {}})),
+        (400, "update-flow", "PATCH /flows/{id}", &id, &anna, json!([])),
+        (400, "list-flows", "GET /flows?sort=x", "", &anna, Value::Null),
     ] {
-        assert_eq!(
-            stack.request(function, route, id, token, body).await.0,
-            status
-        );
+        assert_eq!(stack.request(function, route, id, token, body).await.0, status);
     }
     note("whatever is refused with 400, 401 or 403");
     assert_eq!(measured, documented());

@@ -21,14 +21,10 @@ async fn throttling_and_conflicts_that_pass_are_not_seen() {
         Fault::error("TransactionInProgressException"),
     ] {
         stack.dynamodb.fail([fault.clone(), fault.clone()]);
-        let (status, body) = stack
-            .request("create-flow", "POST /flows", "", &anna, complete_flow("x"))
-            .await;
+        let (status, body) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
         assert_eq!(status, 201, "{fault:?}: {body}");
     }
-    let (_, list) = stack
-        .request("list-flows", "GET /flows", "", &anna, Value::Null)
-        .await;
+    let (_, list) = stack.request("list-flows", "GET /flows", "", &anna, Value::Null).await;
     assert_eq!(list["meta"]["total"], 4);
 }
 
@@ -37,53 +33,28 @@ async fn an_answer_that_is_lost_is_no_second_effect() {
     let stack = Stack::start().await;
     let anna = stack.token("anna", "acme", ALL);
     stack.dynamodb.fail([Fault::LostAnswer]);
-    let (status, created) = stack
-        .request("create-flow", "POST /flows", "", &anna, complete_flow("x"))
-        .await;
+    let (status, created) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
     assert_eq!(status, 201, "{created}");
     let id = created["data"]["id"].as_str().unwrap();
-    let (_, list) = stack
-        .request("list-flows", "GET /flows", "", &anna, Value::Null)
-        .await;
+    let (_, list) = stack.request("list-flows", "GET /flows", "", &anna, Value::Null).await;
     assert_eq!(list["meta"]["total"], 1);
 
     stack.dynamodb.fail([Fault::Pass, Fault::LostAnswer]);
-    let (status, started) = stack
-        .request(
-            "start-flow",
-            "POST /flows/{id}/start",
-            id,
-            &anna,
-            Value::Null,
-        )
-        .await;
-    assert_eq!(
-        (status, &started["data"]["status"]),
-        (200, &json!("starting"))
-    );
+    let (status, started) =
+        stack.request("start-flow", "POST /flows/{id}/start", id, &anna, Value::Null).await;
+    assert_eq!((status, &started["data"]["status"]), (200, &json!("starting")));
 }
 
 #[tokio::test]
 async fn what_does_not_pass_in_time_is_503_and_nothing_is_half_written() {
     let stack = Stack::start().await;
     let anna = stack.token("anna", "acme", ALL);
-    stack
-        .dynamodb
-        .fail(std::iter::repeat_n(Fault::throttled(), 100));
+    stack.dynamodb.fail(std::iter::repeat_n(Fault::throttled(), 100));
     let (status, body, headers) = stack.request_in_a_hurry(&anna, &complete_flow("x")).await;
-    assert_eq!(
-        (status, &body["errors"][0]["message"]),
-        (503, &json!("Please try again later."))
-    );
+    assert_eq!((status, &body["errors"][0]["message"]), (503, &json!("Please try again later.")));
     assert_eq!(headers["retry-after"], "1");
     stack.dynamodb.fail([]);
-    let scan = stack
-        .client
-        .scan()
-        .table_name(local::aws::TABLE)
-        .send()
-        .await
-        .unwrap();
+    let scan = stack.client.scan().table_name(local::aws::TABLE).send().await.unwrap();
     assert_eq!(scan.count(), 0);
 }
 
@@ -92,31 +63,18 @@ async fn what_will_never_pass_is_500_and_tells_nothing() {
     let stack = Stack::start().await;
     let anna = stack.token("anna", "acme", ALL);
     stack.dynamodb.fail([Fault::error("AccessDeniedException")]);
-    let (status, body) = stack
-        .request("create-flow", "POST /flows", "", &anna, complete_flow("x"))
-        .await;
-    assert_eq!(
-        (status, &body["errors"][0]["message"]),
-        (500, &json!("Internal server error"))
-    );
+    let (status, body) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
+    assert_eq!((status, &body["errors"][0]["message"]), (500, &json!("Internal server error")));
     assert!(!body.to_string().contains("AccessDenied"), "{body}");
 }
 
 #[tokio::test]
 async fn the_health_check_fails_with_what_it_depends_on() {
     let stack = Stack::start().await;
-    stack.messaging.fail(std::iter::repeat_n(
-        Fault::error("AccessDeniedException"),
-        10,
-    ));
-    let (status, body) = stack
-        .request("check-health", "GET /healthcheck", "", "", Value::Null)
-        .await;
+    stack.messaging.fail(std::iter::repeat_n(Fault::error("AccessDeniedException"), 10));
+    let (status, body) = stack.request("check-health", "GET /healthcheck", "", "", Value::Null).await;
     assert_eq!(status, 503);
-    assert_eq!(
-        body["details"],
-        json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "fail"}})
-    );
+    assert_eq!(body["details"], json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "fail"}}));
 }
 
 /// Collects what is logged.
@@ -147,80 +105,27 @@ async fn logs_name_no_token_no_body_and_no_claim() {
     let stack = Stack::start().await;
     let log = Buffer::default();
     let (filter, format) = shared::telemetry::layers(log.clone(), tracing::Level::TRACE);
-    let _guard =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(format).with(filter));
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(format).with(filter));
 
     let anna = stack.token("canary-sub", "canary-tenant", ALL);
-    let (_, created) = stack
-        .request(
-            "create-flow",
-            "POST /flows",
-            "",
-            &anna,
-            complete_flow("canary-name"),
-        )
-        .await;
+    let (_, created) =
+        stack.request("create-flow", "POST /flows", "", &anna, complete_flow("canary-name")).await;
     let id = created["data"]["id"].as_str().unwrap();
-    stack
-        .request(
-            "start-flow",
-            "POST /flows/{id}/start",
-            id,
-            &anna,
-            Value::Null,
-        )
-        .await;
-    stack
-        .request(
-            "create-flow",
-            "POST /flows",
-            "",
-            &anna,
-            json!({"name": {"canary": "canary-fault"}}),
-        )
-        .await;
-    stack
-        .request(
-            "get-flow",
-            "GET /flows/{id}",
-            id,
-            &format!("{anna}x"),
-            Value::Null,
-        )
-        .await;
-    stack
-        .request(
-            "list-flows",
-            "GET /flows?search=canary-search&sort=canary",
-            "",
-            &anna,
-            Value::Null,
-        )
-        .await;
+    stack.request("start-flow", "POST /flows/{id}/start", id, &anna, Value::Null).await;
+    stack.request("create-flow", "POST /flows", "", &anna, json!({"name": {"canary": "canary-fault"}})).await;
+    stack.request("get-flow", "GET /flows/{id}", id, &format!("{anna}x"), Value::Null).await;
+    stack.request("list-flows", "GET /flows?search=canary-search&sort=canary", "", &anna, Value::Null).await;
     stack.dynamodb.fail([Fault::error("AccessDeniedException")]);
+    stack.request("create-flow", "POST /flows", "", &anna, complete_flow("canary-name")).await;
     stack
-        .request(
-            "create-flow",
-            "POST /flows",
-            "",
-            &anna,
-            complete_flow("canary-name"),
-        )
-        .await;
-    stack
-        .deliver(
-            "on-flow-status",
-            "flow.failed",
-            json!({"id": id, "reason": "canary-reason"}),
-        )
+        .deliver("on-flow-status", "flow.failed", json!({"id": id, "reason": "canary-reason"}))
         .await
         .unwrap();
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.lines().count() >= 6, "{log}");
     assert!(
-        log.lines()
-            .all(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object())),
+        log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object())),
         "{log}"
     );
     assert!(log.contains("AccessDeniedException"), "{log}");

@@ -12,21 +12,12 @@ use crate::stack::{Fault, Stack};
 async fn image(stack: &Stack, name: &str) -> Value {
     let body = serde_json::value::to_raw_value(&complete_flow(name)).unwrap();
     let caller = Caller::new("anna", Some("acme"), []);
-    let flow = Flow::create(
-        &caller,
-        read_fields(&body).unwrap(),
-        ComponentCheck::AtStart,
-    )
-    .unwrap();
+    let flow = Flow::create(&caller, read_fields(&body).unwrap(), ComponentCheck::AtStart).unwrap();
     stack.functions.store.insert(&flow).await.unwrap();
     let key = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.into());
     let call = stack.client.get_item().table_name(local::aws::TABLE);
-    let output = call
-        .key("pk", key(&format!("FLOW#{}", flow.id)))
-        .key("sk", key("HEAD"))
-        .send()
-        .await
-        .unwrap();
+    let output =
+        call.key("pk", key(&format!("FLOW#{}", flow.id))).key("sk", key("HEAD")).send().await.unwrap();
     serde_json::to_value(serde_dynamo::Item::from(output.item.unwrap())).unwrap()
 }
 
@@ -43,37 +34,24 @@ fn record(number: &str, new_image: &Value) -> Value {
 
 async fn publish(stack: &Stack, records: &[Value]) -> Outcome {
     stack.messaging.take_sent();
-    stack
-        .functions
-        .invoke("publish-changes", json!({"Records": records}))
-        .await
+    stack.functions.invoke("publish-changes", json!({"Records": records})).await
 }
 
 /// The ids of the flows whose events were sent, call by call.
 fn sent(stack: &Stack) -> Vec<Vec<String>> {
     let entries = |call: Value| -> Vec<String> {
         let entries = call["Entries"].as_array().cloned().unwrap_or_default();
-        let detail = |entry: Value| {
-            serde_json::from_str::<Value>(entry["Detail"].as_str().unwrap()).unwrap()
-        };
+        let detail = |entry: Value| serde_json::from_str::<Value>(entry["Detail"].as_str().unwrap()).unwrap();
         entries
             .into_iter()
             .map(|entry| detail(entry)["data"]["flowId"].as_str().unwrap().to_owned())
             .collect()
     };
-    stack
-        .messaging
-        .take_sent()
-        .into_iter()
-        .map(entries)
-        .collect()
+    stack.messaging.take_sent().into_iter().map(entries).collect()
 }
 
 fn entry(code: Option<&str>) -> Value {
-    code.map_or_else(
-        || json!({"EventId": "e"}),
-        |code| json!({"ErrorCode": code, "ErrorMessage": "m"}),
-    )
+    code.map_or_else(|| json!({"EventId": "e"}), |code| json!({"ErrorCode": code, "ErrorMessage": "m"}))
 }
 
 fn answer(codes: &[Option<&str>]) -> Fault {
@@ -89,23 +67,10 @@ fn failures(outcome: Outcome) -> Value {
 #[tokio::test]
 async fn entries_that_failed_are_sent_again_and_no_others() {
     let stack = Stack::start().await;
-    let images = [
-        image(&stack, "1").await,
-        image(&stack, "2").await,
-        image(&stack, "3").await,
-    ];
-    let ids: Vec<_> = images
-        .iter()
-        .map(|image| image["id"]["S"].as_str().unwrap().to_owned())
-        .collect();
-    let records: Vec<_> = images
-        .iter()
-        .enumerate()
-        .map(|(n, image)| record(&n.to_string(), image))
-        .collect();
-    stack
-        .messaging
-        .fail([answer(&[None, Some("InternalFailure"), None])]);
+    let images = [image(&stack, "1").await, image(&stack, "2").await, image(&stack, "3").await];
+    let ids: Vec<_> = images.iter().map(|image| image["id"]["S"].as_str().unwrap().to_owned()).collect();
+    let records: Vec<_> = images.iter().enumerate().map(|(n, image)| record(&n.to_string(), image)).collect();
+    stack.messaging.fail([answer(&[None, Some("InternalFailure"), None])]);
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
     assert_eq!(sent(&stack), [ids.clone(), vec![ids[1].clone()]]);
 }
@@ -113,25 +78,16 @@ async fn entries_that_failed_are_sent_again_and_no_others() {
 #[tokio::test]
 async fn what_the_bus_does_not_take_stays_in_the_stream() {
     let stack = Stack::start().await;
-    let records = [
-        record("1", &image(&stack, "1").await),
-        record("2", &image(&stack, "2").await),
-    ];
+    let records = [record("1", &image(&stack, "1").await), record("2", &image(&stack, "2").await)];
     stack.messaging.fail([
         answer(&[None, Some("ThrottlingException")]),
         answer(&[Some("ThrottlingException")]),
         answer(&[Some("ThrottlingException")]),
     ]);
-    assert_eq!(
-        failures(publish(&stack, &records).await),
-        json!([{"itemIdentifier": "2"}])
-    );
+    assert_eq!(failures(publish(&stack, &records).await), json!([{"itemIdentifier": "2"}]));
     // An answer that says nothing of an entry is no success.
     stack.messaging.fail(std::iter::repeat_n(answer(&[]), 3));
-    assert_eq!(
-        failures(publish(&stack, &records).await),
-        json!([{"itemIdentifier": "1"}])
-    );
+    assert_eq!(failures(publish(&stack, &records).await), json!([{"itemIdentifier": "1"}]));
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
     assert_eq!(stack.bus.events().len(), 2);
 }
@@ -144,39 +100,21 @@ async fn a_poison_record_is_set_aside_whole_and_blocks_nothing() {
     poison["document"] = json!({"B": "bm90IHpzdGQ="});
     let mut newer = good.clone();
     newer["status"] = json!({"S": "sleeping"});
-    let records = [
-        record("1", &poison),
-        record("2", &good),
-        record("3", &newer),
-        json!({"what": "is this"}),
-    ];
+    let records = [record("1", &poison), record("2", &good), record("3", &newer), json!({"what": "is this"})];
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
     assert_eq!(stack.bus.events().len(), 1);
-    assert_eq!(
-        stack.bus.dead_letters(),
-        [records[0].clone(), records[2].clone(), records[3].clone()]
-    );
+    assert_eq!(stack.bus.dead_letters(), [records[0].clone(), records[2].clone(), records[3].clone()]);
 
     // When it cannot even be set aside, it comes again.
-    stack
-        .messaging
-        .fail(std::iter::repeat_n(Fault::error("AccessDenied"), 10));
-    assert_eq!(
-        failures(publish(&stack, &records[..1]).await),
-        json!([{"itemIdentifier": "1"}])
-    );
+    stack.messaging.fail(std::iter::repeat_n(Fault::error("AccessDenied"), 10));
+    assert_eq!(failures(publish(&stack, &records[..1]).await), json!([{"itemIdentifier": "1"}]));
 }
 
 #[tokio::test]
 async fn an_event_that_the_bus_refuses_for_ever_is_set_aside() {
     let stack = Stack::start().await;
-    let records = [
-        record("1", &image(&stack, "1").await),
-        record("2", &image(&stack, "2").await),
-    ];
-    stack
-        .messaging
-        .fail([answer(&[Some("MalformedDetail"), None])]);
+    let records = [record("1", &image(&stack, "1").await), record("2", &image(&stack, "2").await)];
+    stack.messaging.fail([answer(&[Some("MalformedDetail"), None])]);
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
     assert_eq!(stack.bus.dead_letters(), [records[0].clone()]);
 }
@@ -197,10 +135,7 @@ async fn a_tombstone_that_expires_is_no_second_deletion() {
         change.extend(new.map(|image| ("NewImage".to_owned(), image.clone())));
         record
     };
-    let records = [
-        change(Some(&live), Some(&tombstone)),
-        change(Some(&tombstone), None),
-    ];
+    let records = [change(Some(&live), Some(&tombstone)), change(Some(&tombstone), None)];
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
     let events = stack.bus.events();
     assert_eq!(events.len(), 1);

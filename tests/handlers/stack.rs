@@ -28,18 +28,18 @@ use shared::store::{Store, client_config};
 const EVENT: &str = include_str!("fixtures/http-api-v2.json");
 
 /// The functions, and what goes over the wire.
-pub struct Stack {
-    pub functions: &'static Functions,
-    pub calls: Calls,
-    pub dynamodb: Wire,
-    pub messaging: Wire,
-    pub bus: &'static Bus,
-    pub client: Client,
+pub(crate) struct Stack {
+    pub(crate) functions: &'static Functions,
+    pub(crate) calls: Calls,
+    pub(crate) dynamodb: Wire,
+    pub(crate) messaging: Wire,
+    pub(crate) bus: &'static Bus,
+    pub(crate) client: Client,
     issuer: Issuer,
 }
 
 impl Stack {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (bus, arrivals) = Bus::new();
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
@@ -48,14 +48,8 @@ impl Stack {
         aws::create_table(&plain, TABLE).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
         let (dynamodb_wire, messaging_wire) = (Wire::new(&plain), Wire::new(&messaging));
-        let watched = plain
-            .to_builder()
-            .http_client(dynamodb_wire.clone())
-            .build();
-        let messaging = messaging
-            .to_builder()
-            .http_client(messaging_wire.clone())
-            .build();
+        let watched = plain.to_builder().http_client(dynamodb_wire.clone()).build();
+        let messaging = messaging.to_builder().http_client(messaging_wire.clone()).build();
 
         let calls = Calls::default();
         let client = Client::from_conf(client_config(&watched).interceptor(calls.clone()).build());
@@ -74,10 +68,7 @@ impl Stack {
                 store: store.clone(),
                 component_check: ComponentCheck::AtStart,
             },
-            health: check_health::App {
-                store: store.clone(),
-                publisher: publisher.clone(),
-            },
+            health: check_health::App { store: store.clone(), publisher: publisher.clone() },
             publisher: publish_changes::App {
                 publisher,
                 queues: aws_sdk_sqs::Client::new(&messaging),
@@ -87,32 +78,17 @@ impl Stack {
         };
         let functions: &'static Functions = Box::leak(Box::new(functions));
         let (dynamodb, messaging) = (dynamodb_wire, messaging_wire);
-        Self {
-            functions,
-            calls,
-            dynamodb,
-            messaging,
-            bus,
-            client: Client::new(&plain),
-            issuer,
-        }
+        Self { functions, calls, dynamodb, messaging, bus, client: Client::new(&plain), issuer }
     }
 
-    pub fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
+    pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
         let tenant = Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty());
         let permissions = permissions.split(',').map(Into::into).collect();
-        self.issuer
-            .token(&Claims {
-                sub: sub.into(),
-                tenant,
-                permissions,
-                expires_in: 600,
-            })
-            .unwrap()
+        self.issuer.token(&Claims { sub: sub.into(), tenant, permissions, expires_in: 600 }).unwrap()
     }
 
     /// Sends a request as API Gateway does; `route` is `METHOD /path/{id}?query`.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         function: &str,
         route: &str,
@@ -120,31 +96,24 @@ impl Stack {
         token: &str,
         body: Value,
     ) -> (u16, Value) {
-        let response = self
-            .functions
-            .invoke(function, event(route, id, token, &body))
-            .await
-            .unwrap();
+        let response = self.functions.invoke(function, event(route, id, token, &body)).await.unwrap();
         read(&response)
     }
 
     /// The same with only this much time left.
-    pub async fn request_in_a_hurry(&self, token: &str, body: &Value) -> (u16, Value, Value) {
+    pub(crate) async fn request_in_a_hurry(&self, token: &str, body: &Value) -> (u16, Value, Value) {
         let mut context = Context::default();
         context.deadline = Timestamp::now().millis() + 1500;
         let event = serde_json::from_value(event("POST /flows", "", token, body)).unwrap();
-        let answer = shared::api::answer(
-            &self.functions.app,
-            create_flow::handle,
-            LambdaEvent::new(event, context),
-        );
+        let answer =
+            shared::api::answer(&self.functions.app, create_flow::handle, LambdaEvent::new(event, context));
         let response = serde_json::to_value(answer.await.unwrap()).unwrap();
         let (status, body) = read(&response);
         (status, body, response["headers"].clone())
     }
 
     /// An event of the bus, handed to a function.
-    pub async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         function: &str,
         kind: &str,
@@ -183,19 +152,16 @@ fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
 
 fn read(response: &Value) -> (u16, Value) {
     let status = u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap();
-    (
-        status,
-        serde_json::from_str(response["body"].as_str().unwrap_or_default()).unwrap_or_default(),
-    )
+    (status, serde_json::from_str(response["body"].as_str().unwrap_or_default()).unwrap_or_default())
 }
 
 /// The operations a client has sent, in order, each attempt counted.
 #[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Calls(Arc<Mutex<Vec<String>>>);
 
 impl Calls {
     /// What was sent since the last time.
-    pub fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
@@ -224,7 +190,7 @@ fn operation(request: &HttpRequest) -> String {
 
 /// What happens to a call instead of what should.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// None: it is let through.
     Pass,
     /// It is answered with this and does not arrive.
@@ -234,23 +200,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub fn throttled() -> Self {
+    pub(crate) fn throttled() -> Self {
         Self::error("ThrottlingException")
     }
 
-    pub fn error(kind: &str) -> Self {
-        let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "not now"});
-        Self::Answer(
-            if kind == "InternalServerError" {
-                500
-            } else {
-                400
-            },
-            body,
-        )
+    pub(crate) fn error(kind: &str) -> Self {
+        let body =
+            json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "not now"});
+        Self::Answer(if kind == "InternalServerError" { 500 } else { 400 }, body)
     }
 
-    pub fn conflict() -> Self {
+    pub(crate) fn conflict() -> Self {
         Self::Answer(
             400,
             json!({
@@ -264,7 +224,7 @@ impl Fault {
 
 /// The SDK's way to a service, with faults in it.
 #[derive(Clone, Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     inner: SharedHttpClient,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     sent: Arc<Mutex<Vec<Value>>>,
@@ -272,20 +232,16 @@ pub struct Wire {
 
 impl Wire {
     fn new(config: &aws_config::SdkConfig) -> Self {
-        Self {
-            inner: config.http_client().unwrap(),
-            faults: Arc::default(),
-            sent: Arc::default(),
-        }
+        Self { inner: config.http_client().unwrap(), faults: Arc::default(), sent: Arc::default() }
     }
 
     /// The next calls meet these faults, in order.
-    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         *self.faults.lock().unwrap() = faults.into_iter().collect();
     }
 
     /// The bodies that were sent since the last time.
-    pub fn take_sent(&self) -> Vec<Value> {
+    pub(crate) fn take_sent(&self) -> Vec<Value> {
         std::mem::take(&mut *self.sent.lock().unwrap())
     }
 }
@@ -297,10 +253,7 @@ impl HttpClient for Wire {
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(WireConnector {
-            inner,
-            wire: self.clone(),
-        })
+        SharedHttpConnector::new(WireConnector { inner, wire: self.clone() })
     }
 }
 
@@ -312,17 +265,11 @@ struct WireConnector {
 
 impl HttpConnector for WireConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let body = request
-            .body()
-            .bytes()
-            .and_then(|body| serde_json::from_slice(body).ok())
-            .unwrap_or_default();
+        let body =
+            request.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
         self.wire.sent.lock().unwrap().push(body);
         let answer = |status: u16, body: &Value| {
-            Ok(HttpResponse::new(
-                status.try_into().unwrap(),
-                SdkBody::from(body.to_string()),
-            ))
+            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
         };
         match self.wire.faults.lock().unwrap().pop_front() {
             None | Some(Fault::Pass) => self.inner.call(request),

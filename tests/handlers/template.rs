@@ -10,29 +10,20 @@ use local::template::Template;
 use serde_yaml_ng::Value;
 
 fn template() -> Value {
-    serde_yaml_ng::from_str(&fs::read_to_string(local::checkout().join("template.yaml")).unwrap())
-        .unwrap()
+    serde_yaml_ng::from_str(&fs::read_to_string(local::checkout().join("template.yaml")).unwrap()).unwrap()
 }
 
 fn resources(template: &Value, kind: &str) -> BTreeMap<String, Value> {
     let resources = template["Resources"].as_mapping().unwrap();
-    let of_kind = resources
-        .iter()
-        .filter(|(_, resource)| resource["Type"] == kind);
+    let of_kind = resources.iter().filter(|(_, resource)| resource["Type"] == kind);
     of_kind
-        .map(|(name, resource)| {
-            (
-                name.as_str().unwrap().to_owned(),
-                resource["Properties"].clone(),
-            )
-        })
+        .map(|(name, resource)| (name.as_str().unwrap().to_owned(), resource["Properties"].clone()))
         .collect()
 }
 
 fn pascal(name: &str) -> String {
-    name.split('-')
-        .map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]))
-        .collect()
+    let words = name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]);
+    words.collect()
 }
 
 #[test]
@@ -51,21 +42,11 @@ fn functions_packages_and_local_server_are_the_same() {
     for package in &packages {
         let resource = &root["Resources"][pascal(package).as_str()];
         assert_eq!(resource["Metadata"]["BuildMethod"], "rust-cargolambda");
-        assert_eq!(
-            resource["Metadata"]["BuildProperties"]["Binary"],
-            package.as_str()
-        );
-        assert_eq!(
-            resource["Properties"]["CodeUri"],
-            format!("functions/{package}/")
-        );
+        assert_eq!(resource["Metadata"]["BuildProperties"]["Binary"], package.as_str());
+        assert_eq!(resource["Properties"]["CodeUri"], format!("functions/{package}/"));
         let manifest =
-            fs::read_to_string(local::checkout().join(format!("functions/{package}/Cargo.toml")))
-                .unwrap();
-        assert!(
-            manifest.contains(&format!("name = \"{package}\"")),
-            "{package}"
-        );
+            fs::read_to_string(local::checkout().join(format!("functions/{package}/Cargo.toml"))).unwrap();
+        assert!(manifest.contains(&format!("name = \"{package}\"")), "{package}");
     }
 }
 
@@ -73,64 +54,32 @@ fn functions_packages_and_local_server_are_the_same() {
 fn the_default_route_knows_every_route() {
     let template = Template::read(&local::checkout().join("template.yaml")).unwrap();
     let mut routes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for route in template
-        .routes
-        .iter()
-        .filter(|route| route.path != "$default")
-    {
-        routes
-            .entry(route.path.clone())
-            .or_default()
-            .insert(route.method.clone());
+    for route in template.routes.iter().filter(|route| route.path != "$default") {
+        routes.entry(route.path.clone()).or_default().insert(route.method.clone());
     }
     let known: BTreeMap<String, BTreeSet<String>> = ROUTES
         .iter()
-        .map(|(path, methods)| {
-            (
-                path.to_string(),
-                methods.iter().map(ToString::to_string).collect(),
-            )
-        })
+        .map(|(path, methods)| (path.to_string(), methods.iter().map(ToString::to_string).collect()))
         .collect();
     assert_eq!(routes, known);
     for (path, methods) in &routes {
         assert_eq!(methods.contains("GET"), methods.contains("HEAD"), "{path}");
     }
-    let default: Vec<_> = template
-        .routes
-        .iter()
-        .filter(|route| route.path == "$default")
-        .collect();
+    let default: Vec<_> = template.routes.iter().filter(|route| route.path == "$default").collect();
     assert_eq!(default.len(), 1);
-    assert_eq!(
-        (default[0].method.as_str(), default[0].function.as_str()),
-        ("ANY", "answer-unknown-route")
-    );
+    assert_eq!((default[0].method.as_str(), default[0].function.as_str()), ("ANY", "answer-unknown-route"));
 }
 
 #[test]
 fn every_function_may_do_just_what_it_does() {
     let expected: BTreeMap<&str, &[&str]> = [
         ("answer-unknown-route", &[][..]),
-        (
-            "check-health",
-            &["dynamodb:GetItem", "events:DescribeEventBus"],
-        ),
+        ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus"]),
         ("create-flow", &["dynamodb:PutItem"]),
-        (
-            "delete-flow",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-            ],
-        ),
+        ("delete-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
         ("get-flow", &["dynamodb:GetItem"]),
         ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:Query"]),
-        (
-            "on-flow-status",
-            &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"],
-        ),
+        ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
         (
             "on-identity-deleted",
             &[
@@ -157,25 +106,12 @@ fn every_function_may_do_just_what_it_does() {
         ("start-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
         ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
         ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
-        (
-            "update-flow",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-            ],
-        ),
-        (
-            "update-flows",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-            ],
-        ),
+        ("update-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+        ("update-flows", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
     ]
     .into();
     let root = template();
+    assert_eq!(expected.keys().copied().collect::<Vec<_>>(), NAMES);
     for (name, expected) in expected {
         let role = &root["Resources"][format!("{}Role", pascal(name)).as_str()]["Properties"];
         assert!(role.get("ManagedPolicyArns").is_none(), "{name}");
@@ -185,23 +121,12 @@ fn every_function_may_do_just_what_it_does() {
                 assert!(statement["Sid"].is_string(), "{name}");
                 assert_ne!(statement["Resource"], "*", "{name}");
                 actions.extend(
-                    statement["Action"]
-                        .as_sequence()
-                        .unwrap()
-                        .iter()
-                        .map(|a| a.as_str().unwrap().to_owned()),
+                    statement["Action"].as_sequence().unwrap().iter().map(|a| a.as_str().unwrap().to_owned()),
                 );
             }
         }
-        assert!(
-            actions.remove("logs:CreateLogStream") && actions.remove("logs:PutLogEvents"),
-            "{name}"
-        );
-        assert_eq!(
-            actions,
-            expected.iter().map(ToString::to_string).collect(),
-            "{name}"
-        );
+        assert!(actions.remove("logs:CreateLogStream") && actions.remove("logs:PutLogEvents"), "{name}");
+        assert_eq!(actions, expected.iter().map(ToString::to_string).collect(), "{name}");
     }
 }
 
@@ -209,10 +134,7 @@ fn every_function_may_do_just_what_it_does() {
 fn the_release_profile_lets_a_panic_be_answered() {
     let manifest = fs::read_to_string(local::checkout().join("Cargo.toml")).unwrap();
     let profile = manifest.split("[profile.release]").nth(1).unwrap();
-    assert!(
-        profile.contains("panic = \"unwind\""),
-        "cargo-lambda sets abort where it is missing"
-    );
+    assert!(profile.contains("panic = \"unwind\""), "cargo-lambda sets abort where it is missing");
     let cargo = fs::read_to_string(local::checkout().join(".cargo/config.toml")).unwrap();
     assert!(cargo.contains("AWS_LC_SYS_NO_JITTER_ENTROPY = \"1\""));
 }

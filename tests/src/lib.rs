@@ -45,25 +45,14 @@ impl Answer {
     /// A header as text, empty when it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The texts of `errors[]`.
     #[must_use]
     pub fn messages(&self) -> Vec<&str> {
-        let errors = self
-            .body
-            .get("errors")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        errors
-            .iter()
-            .filter_map(|error| error.get("message")?.as_str())
-            .collect()
+        let errors = self.body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        errors.iter().filter_map(|error| error.get("message")?.as_str()).collect()
     }
 
     /// The id of the flow in `data`.
@@ -91,17 +80,9 @@ impl Api {
 
     fn at(url: String, server: Option<Server>) -> Self {
         let redirect = reqwest::redirect::Policy::none();
-        let client = Client::builder()
-            .redirect(redirect)
-            .timeout(Duration::from_secs(30))
-            .build()
-            .expect("a client");
-        Self {
-            url,
-            client,
-            issuer: Issuer::open(&default_folder()).expect("a signing key"),
-            server,
-        }
+        let client =
+            Client::builder().redirect(redirect).timeout(Duration::from_secs(30)).build().expect("a client");
+        Self { url, client, issuer: Issuer::open(&default_folder()).expect("a signing key"), server }
     }
 
     /// A token of this user; no tenant when it is empty.
@@ -110,11 +91,7 @@ impl Api {
         self.sign(&Claims {
             sub: sub.into(),
             tenant: Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty()),
-            permissions: permissions
-                .split(',')
-                .filter(|name| !name.is_empty())
-                .map(Into::into)
-                .collect(),
+            permissions: permissions.split(',').filter(|name| !name.is_empty()).map(Into::into).collect(),
             expires_in: 600,
         })
     }
@@ -127,16 +104,9 @@ impl Api {
 
     /// Sends a request with a JSON body, or none for `null`.
     pub async fn send(&self, method: &str, path: &str, token: &str, body: Value) -> Answer {
-        let headers: &[(&str, &str)] = if body.is_null() {
-            &[]
-        } else {
-            &[("content-type", "application/json")]
-        };
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
+        let headers: &[(&str, &str)] =
+            if body.is_null() { &[] } else { &[("content-type", "application/json")] };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send_raw(method, path, token, headers, body).await
     }
 
@@ -150,30 +120,20 @@ impl Api {
         body: impl Into<reqwest::Body>,
     ) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.url))
-            .body(body);
+        let mut request = self.client.request(method, format!("{}{path}", self.url)).body(body);
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
-            request = request.header(
-                name,
-                HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
-            );
+            request =
+                request.header(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
         }
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("a body");
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Answer {
-            status,
-            headers,
-            text,
-            body,
-        }
+        Answer { status, headers, text, body }
     }
 
     /// `GET`
@@ -200,17 +160,8 @@ impl Api {
     pub async fn events_until(&self, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         self.until(|| async {
             let answer = self.get("/_local/events", "").await;
-            let events = answer
-                .body
-                .get("events")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
-            if done(&events) {
-                Ok(events)
-            } else {
-                Err(format!("{events:?}"))
-            }
+            let events = answer.body.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
+            if done(&events) { Ok(events) } else { Err(format!("{events:?}")) }
         })
         .await
     }
@@ -220,11 +171,7 @@ impl Api {
         self.until(|| async {
             let answer = self.get(&format!("/flows/{id}"), token).await;
             let now = answer.body.pointer("/data/status").and_then(Value::as_str);
-            if now == Some(status) {
-                Ok(answer)
-            } else {
-                Err(format!("{answer:?}"))
-            }
+            if now == Some(status) { Ok(answer) } else { Err(format!("{answer:?}")) }
         })
         .await
     }

@@ -28,17 +28,10 @@ pub async fn handle((): &(), request: Request) -> Result<Response, Problem> {
     if !allowed.is_empty() {
         return Err(Problem::MethodNotAllowed(allowed.into_iter().collect()));
     }
-    let target = path
-        .strip_suffix('/')
-        .filter(|target| !methods(target).is_empty())
-        .ok_or(Problem::RouteNotFound)?;
-    let query = request
-        .uri()
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
-    let location =
-        HeaderValue::from_str(&format!("{target}{query}")).map_err(|_| Problem::RouteNotFound)?;
+    let target =
+        path.strip_suffix('/').filter(|target| !methods(target).is_empty()).ok_or(Problem::RouteNotFound)?;
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::from_str(&format!("{target}{query}")).map_err(|_| Problem::RouteNotFound)?;
     let mut response = Response::default();
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);
@@ -59,11 +52,7 @@ fn matches(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let fits = pattern.split('/').all(|expected| {
         segments.next().is_some_and(|segment| {
-            if expected.starts_with('{') {
-                !segment.is_empty()
-            } else {
-                segment == expected
-            }
+            if expected.starts_with('{') { !segment.is_empty() } else { segment == expected }
         })
     });
     fits && segments.next().is_none()

@@ -45,11 +45,7 @@ pub async fn handle(app: &App, _: Request) -> Result<Response, Problem> {
     let (table, bus) = tokio::join!(table, bus);
     let (table, bus) = (matches!(table, Ok(Ok(()))), matches!(bus, Ok(Ok(()))));
     let word = |passes| if passes { "pass" } else { "fail" };
-    let status = if table && bus {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if table && bus { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     api::json(
         status,
         &json!({

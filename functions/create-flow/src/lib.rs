@@ -2,12 +2,11 @@
 
 use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use shared::api::{
-    App, Body, MAX_BULK_WRITE, Problem, Request, Response, bulk_errors, concurrently,
-    flow_response, json, read_body, warnings,
+    App, Body, MAX_BULK_WRITE, Problem, Request, Response, bulk_response, concurrently, flow_response,
+    read_body,
 };
-use shared::flow::{Fields, Flow, FlowView, read_fields};
+use shared::flow::{Fields, Flow, read_fields};
 use shared::identity::{Caller, Permission};
 
 /// Stores a new flow of the caller's, or as many as the body has.
@@ -17,9 +16,7 @@ use shared::identity::{Caller, Permission};
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     match read_body(&request)? {
-        Body::Object(fields) => {
-            flow_response(StatusCode::CREATED, &create(app, &caller, fields).await?)
-        }
+        Body::Object(fields) => flow_response(StatusCode::CREATED, &create(app, &caller, fields).await?),
         Body::Array(items) => create_many(app, &caller, items).await,
     }
 }
@@ -31,49 +28,19 @@ async fn create(app: &App, caller: &Caller, fields: Fields<'_>) -> Result<Flow, 
 }
 
 /// Every item on its own: one that fails leaves the others alone.
-async fn create_many(
-    app: &App,
-    caller: &Caller,
-    items: Vec<&RawValue>,
-) -> Result<Response, Problem> {
+async fn create_many(app: &App, caller: &Caller, items: Vec<&RawValue>) -> Result<Response, Problem> {
     if !caller.may(Permission::Bulk) {
-        return Err(Problem::MissingPermission(
-            "User is missing permission for bulk operations",
-        ));
+        return Err(Problem::MissingPermission("User is missing permission for bulk operations"));
     }
     if items.len() > MAX_BULK_WRITE {
-        return Err(Problem::InvalidBody(format!(
-            "Expecting at most {MAX_BULK_WRITE} flows"
-        )));
+        return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
     }
     let work = items.into_iter().map(|item| async move {
-        let fields =
-            read_fields(item).ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
+        let fields = read_fields(item).ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
         create(app, caller, fields).await
     });
     let results = concurrently(work.collect()).await;
     let none_stored = !results.is_empty() && results.iter().all(Result::is_err);
-    let mut warned = Vec::new();
-    let data: Vec<Value> = results
-        .iter()
-        .enumerate()
-        .map(|(index, result)| match result {
-            Ok(flow) => {
-                warned.extend(warnings(flow, &format!("/{index}")));
-                json!(FlowView::from(flow))
-            }
-            Err(problem) => bulk_errors(problem, None),
-        })
-        .collect();
-    let meta = if warned.is_empty() {
-        json!({})
-    } else {
-        json!({"warnings": warned})
-    };
-    let status = if none_stored {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::CREATED
-    };
-    json(status, &json!({"data": data, "meta": meta}))
+    let status = if none_stored { StatusCode::BAD_REQUEST } else { StatusCode::CREATED };
+    bulk_response(status, &results, true)
 }

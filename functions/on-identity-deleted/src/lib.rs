@@ -29,13 +29,9 @@ pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Resu
         last = ids.last().copied();
         changed += ids.len();
         let decide = |flow: Option<&Flow>| {
-            Ok::<_, store::Error>(Change::from(
-                flow.and_then(|flow| flow.without_owner(&owner.id)),
-            ))
+            Ok::<_, store::Error>(Change::from(flow.and_then(|flow| flow.without_owner(&owner.id))))
         };
-        for result in
-            concurrently(ids.into_iter().map(|id| store.change(id, decide)).collect()).await
-        {
+        for result in concurrently(ids.into_iter().map(|id| store.change(id, decide)).collect()).await {
             result?;
         }
     }

@@ -84,10 +84,7 @@ pub async fn handle(
         }
     }
     let results = app.publisher.publish(&events).await;
-    count(
-        Metric::EventsPublished,
-        results.iter().filter(|result| result.is_ok()).count(),
-    );
+    count(Metric::EventsPublished, results.iter().filter(|result| result.is_ok()).count());
     for (index, result) in origins.into_iter().zip(results) {
         let (Some(record), failed) = (records.get(index), failed.get_mut(index)) else {
             continue;
@@ -117,16 +114,9 @@ pub async fn handle(
 fn read(record: &RawValue) -> Result<Vec<FlowEvent>, Unreadable> {
     let record: EventRecord = serde_json::from_str(record.get()).map_err(Unreadable::Record)?;
     let image = |item: serde_dynamo::Item| -> Result<Option<Head>, Unreadable> {
-        if item.is_empty() {
-            Ok(None)
-        } else {
-            read_head(item).map(Some).map_err(Unreadable::Image)
-        }
+        if item.is_empty() { Ok(None) } else { read_head(item).map(Some).map_err(Unreadable::Image) }
     };
-    let (before, after) = (
-        image(record.change.old_image)?,
-        image(record.change.new_image)?,
-    );
+    let (before, after) = (image(record.change.old_image)?, image(record.change.new_image)?);
     events_of_change(before.as_ref(), after.as_ref()).map_err(Unreadable::Event)
 }
 
@@ -145,11 +135,7 @@ async fn set_aside(
     } else {
         without_old_image(record)
     };
-    let call = app
-        .queues
-        .send_message()
-        .queue_url(&app.unreadable_queue_url)
-        .message_body(message);
+    let call = app.queues.send_message().queue_url(&app.unreadable_queue_url).message_body(message);
     if let Err(error) = call.send().await {
         tracing::error!(error = %DisplayErrorContext(&error), "change.not_set_aside");
         if let Some(failed) = failed {
@@ -161,10 +147,7 @@ async fn set_aside(
 /// Two images of the largest items do not fit one message; the older is still in the backups.
 fn without_old_image(record: &RawValue) -> String {
     let mut value: serde_json::Value = serde_json::from_str(record.get()).unwrap_or_default();
-    if let Some(change) = value
-        .get_mut("dynamodb")
-        .and_then(serde_json::Value::as_object_mut)
-    {
+    if let Some(change) = value.get_mut("dynamodb").and_then(serde_json::Value::as_object_mut) {
         change.remove("OldImage");
     }
     value.to_string()
@@ -172,8 +155,5 @@ fn without_old_image(record: &RawValue) -> String {
 
 fn sequence_number(record: &RawValue) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(record.get()).ok()?;
-    value
-        .pointer("/dynamodb/SequenceNumber")?
-        .as_str()
-        .map(Into::into)
+    value.pointer("/dynamodb/SequenceNumber")?.as_str().map(Into::into)
 }

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    StreamSpecification, StreamViewType,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
+    StreamViewType,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -69,21 +69,12 @@ pub async fn start_dynamodb(folder: Option<&Path>) -> Result<SocketAddr, AwsErro
 pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
     let client = Client::new(aws);
     let attribute = |name| {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::S)
-            .build()
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
     };
-    let key = |name, kind| {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(kind)
-            .build()
-    };
+    let key = |name, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
     let build = |error: aws_sdk_dynamodb::error::BuildError| AwsError::Table(error.to_string());
-    let stream = StreamSpecification::builder()
-        .stream_enabled(true)
-        .stream_view_type(StreamViewType::NewAndOldImages);
+    let stream =
+        StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
     let created = client
         .create_table()
         .table_name(name)
@@ -97,13 +88,9 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
         .await;
     match created {
         Err(error)
-            if !error
-                .as_service_error()
-                .is_some_and(CreateTableError::is_resource_in_use_exception) =>
+            if !error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
-            Err(AwsError::Table(
-                aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string(),
-            ))
+            Err(AwsError::Table(aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string()))
         }
         _ => Ok(()),
     }
@@ -117,10 +104,7 @@ pub async fn start_messaging(bus: &'static Bus) -> Result<SocketAddr, AwsError> 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let router = Router::new().fallback(post(move |headers: HeaderMap, body: Bytes| async move {
-        let target = headers
-            .get("x-amz-target")
-            .and_then(|target| target.to_str().ok())
-            .unwrap_or_default();
+        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
         let request = serde_json::from_slice(&body).unwrap_or_default();
         messaging(bus, target, &request)
     }));
@@ -129,20 +113,11 @@ pub async fn start_messaging(bus: &'static Bus) -> Result<SocketAddr, AwsError> 
 }
 
 fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + use<> {
-    let text = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let answer = match target {
         "AWSEvents.PutEvents" => {
-            let entries = request
-                .get("Entries")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
+            let entries = request.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
             let results = entries.iter().map(|entry| match serde_json::from_str(&text(entry, "Detail")) {
                 Ok(detail) => {
                     let time = entry.get("Time").and_then(Value::as_f64).map(seconds_as_text);
@@ -152,10 +127,7 @@ fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + us
                 Err(_) => json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}),
             });
             let results: Vec<Value> = results.collect();
-            let failed = results
-                .iter()
-                .filter(|result| result.get("ErrorCode").is_some())
-                .count();
+            let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
             json!({"FailedEntryCount": failed, "Entries": results})
         }
         "AWSEvents.DescribeEventBus" => {
@@ -167,19 +139,16 @@ fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + us
             json!({"MessageId": shared::flow::ObjectId::generate().to_string()})
         }
         _ => {
-            return (
-                StatusCode::BAD_REQUEST,
-                json!({"__type": "UnknownOperationException"}).to_string(),
-            );
+            return (StatusCode::BAD_REQUEST, json!({"__type": "UnknownOperationException"}).to_string());
         }
     };
     (StatusCode::OK, answer.to_string())
 }
 
 fn seconds_as_text(seconds: f64) -> String {
-    let millis = std::time::Duration::try_from_secs_f64(seconds)
-        .unwrap_or_default()
-        .as_millis();
+    // The SDK sends seconds with a fraction, which no double holds exactly.
+    let exact = std::time::Duration::try_from_secs_f64(seconds + 0.0005);
+    let millis = exact.unwrap_or_default().as_millis();
     shared::flow::Timestamp::from_millis(u64::try_from(millis).unwrap_or_default()).to_string()
 }
 
@@ -196,9 +165,7 @@ pub fn config_for(endpoint: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("local"))
-        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
-            credentials,
-        ))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
         .http_client(aws_smithy_http_client())
         .build()

@@ -31,24 +31,11 @@ impl Bus {
     #[must_use]
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Value>) {
         let (deliveries, arrivals) = mpsc::unbounded_channel();
-        (
-            Self {
-                events: Mutex::default(),
-                dead_letters: Mutex::default(),
-                deliveries,
-            },
-            arrivals,
-        )
+        (Self { events: Mutex::default(), dead_letters: Mutex::default(), deliveries }, arrivals)
     }
 
     /// Puts an event on the bus, in EventBridge's form; gives its id.
-    pub fn put(
-        &self,
-        source: &str,
-        detail_type: &str,
-        detail: &Value,
-        time: Option<String>,
-    ) -> String {
+    pub fn put(&self, source: &str, detail_type: &str, detail: &Value, time: Option<String>) -> String {
         let id = ObjectId::generate().to_string();
         let event = json!({
             "version": "0",
@@ -73,26 +60,17 @@ impl Bus {
 
     /// Everything put on the bus, in order.
     pub fn events(&self) -> Vec<Value> {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps what could not be delivered or read.
     pub fn set_aside(&self, letter: Value) {
-        self.dead_letters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(letter);
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
     }
 
     /// What could not be delivered or read.
     pub fn dead_letters(&self) -> Vec<Value> {
-        self.dead_letters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

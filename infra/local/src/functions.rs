@@ -51,11 +51,7 @@ pub const NAMES: [&str; 15] = [
 impl Functions {
     /// Invokes a function with an event as Lambda does.
     #[must_use]
-    pub fn invoke(
-        &'static self,
-        name: &str,
-        event: Value,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    pub fn invoke(&'static self, name: &str, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         macro_rules! api {
             ($app:expr, $package:ident) => {
                 Box::pin(async move {
@@ -79,18 +75,15 @@ impl Functions {
             "update-flow" => api!(&self.app, update_flow),
             "update-flows" => api!(&self.app, update_flows),
             "on-flow-status" => Box::pin(async move {
-                on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?)
-                    .await?;
+                on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?).await?;
                 Ok(Value::Null)
             }),
             "on-identity-deleted" => Box::pin(async move {
-                on_identity_deleted::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?)
-                    .await?;
+                on_identity_deleted::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?).await?;
                 Ok(Value::Null)
             }),
             "publish-changes" => Box::pin(async move {
-                let response =
-                    publish_changes::handle(&self.publisher, lambda_event(&event)?).await?;
+                let response = publish_changes::handle(&self.publisher, lambda_event(&event)?).await?;
                 Ok(serde_json::to_value(response)?)
             }),
             unknown => {
@@ -101,16 +94,10 @@ impl Functions {
     }
 }
 
-fn lambda_event<T: serde::de::DeserializeOwned>(
-    event: &Value,
-) -> serde_json::Result<LambdaEvent<T>> {
+fn lambda_event<T: serde::de::DeserializeOwned>(event: &Value) -> serde_json::Result<LambdaEvent<T>> {
     let mut context = Context::default();
     context.request_id = ObjectId::generate().to_string();
-    context.deadline =
-        Timestamp::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default();
+    context.deadline = Timestamp::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default();
     // Through text, as Lambda hands events over.
-    Ok(LambdaEvent::new(
-        serde_json::from_str(&event.to_string())?,
-        context,
-    ))
+    Ok(LambdaEvent::new(serde_json::from_str(&event.to_string())?, context))
 }

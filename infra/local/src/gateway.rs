@@ -46,23 +46,10 @@ impl Gateway {
     ) -> Result<Self, matchit::InsertError> {
         let mut by_method: HashMap<String, matchit::Router<Route>> = HashMap::new();
         for route in routes.iter().filter(|route| route.path != "$default") {
-            by_method
-                .entry(route.method.clone())
-                .or_default()
-                .insert(route.path.clone(), route.clone())?;
+            by_method.entry(route.method.clone()).or_default().insert(route.path.clone(), route.clone())?;
         }
-        let default = routes
-            .iter()
-            .find(|route| route.path == "$default")
-            .cloned();
-        Ok(Self {
-            by_method,
-            default,
-            cors,
-            functions,
-            bus,
-            address,
-        })
+        let default = routes.iter().find(|route| route.path == "$default").cloned();
+        Ok(Self { by_method, default, cors, functions, bus, address })
     }
 
     /// Answers one request.
@@ -70,11 +57,7 @@ impl Gateway {
         if request.uri().path().starts_with(LOCAL) {
             return self.answer_local(request).await;
         }
-        let origin = request
-            .headers()
-            .get(header::ORIGIN)
-            .filter(|origin| self.is_allowed(origin))
-            .cloned();
+        let origin = request.headers().get(header::ORIGIN).filter(|origin| self.is_allowed(origin)).cloned();
         let mut response = if request.method() == Method::OPTIONS {
             plain(StatusCode::NO_CONTENT, "")
         } else {
@@ -88,38 +71,24 @@ impl Gateway {
 
     async fn route(&self, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let found = self
-            .by_method
-            .get(request.method().as_str())
-            .and_then(|router| router.at(&path).ok());
+        let found = self.by_method.get(request.method().as_str()).and_then(|router| router.at(&path).ok());
         let (route, parameters) = match (&found, &self.default) {
-            (Some(found), _) => (
-                found.value,
-                found
-                    .params
-                    .iter()
-                    .map(|(k, v)| (k.to_owned(), decode(v)))
-                    .collect(),
-            ),
+            (Some(found), _) => {
+                (found.value, found.params.iter().map(|(k, v)| (k.to_owned(), decode(v))).collect())
+            }
             (None, Some(default)) => (default, BTreeMap::new()),
             (None, None) => return plain(StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
         };
         let (parts, body) = request.into_parts();
         let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-            return plain(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                r#"{"message":"Request Entity Too Large"}"#,
-            );
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
         };
         let event = self.event(&parts, &body.to_bytes(), route, &parameters);
         match self.functions.invoke(&route.function, event).await {
             Ok(response) => http(response),
             Err(error) => {
                 tracing::error!(function = route.function, error = %error, "function.failed");
-                plain(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    r#"{"message":"Internal Server Error"}"#,
-                )
+                plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
             }
         }
     }
@@ -143,12 +112,7 @@ impl Gateway {
             headers.insert(name.as_str().into(), values.join(",").into());
         }
         headers.insert("x-forwarded-proto".into(), "http".into());
-        let cookies: Vec<_> = parts
-            .headers
-            .get_all(header::COOKIE)
-            .iter()
-            .map(latin1)
-            .collect();
+        let cookies: Vec<_> = parts.headers.get_all(header::COOKIE).iter().map(latin1).collect();
         let (text, is_base64) = match std::str::from_utf8(body) {
             Ok(text) => (text.to_owned(), false),
             Err(_) => (STANDARD.encode(body), true),
@@ -188,11 +152,8 @@ impl Gateway {
     /// `/_local/…`: what only a local server has. Pages of other origins cannot reach it, not even
     /// through a host name that leads here.
     async fn answer_local(&self, request: Request<Body>) -> Response<Body> {
-        let host = request
-            .headers()
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default();
+        let host =
+            request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         if !matches!(name, "127.0.0.1" | "localhost" | "[::1]")
             || request.headers().contains_key(header::ORIGIN)
@@ -210,19 +171,10 @@ impl Gateway {
     }
 
     async fn put_events(&self, body: Body) -> Response<Body> {
-        let body = Limited::new(body, MAX_BODY_BYTES)
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes);
-        let events: Option<Vec<Value>> = body
-            .ok()
-            .and_then(|body| serde_json::from_slice(&body).ok());
-        let text = |event: &Value, name: &str| {
-            event
-                .get(name)
-                .and_then(Value::as_str)
-                .map(ToOwned::to_owned)
-        };
+        let body =
+            Limited::new(body, MAX_BODY_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
+        let events: Option<Vec<Value>> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+        let text = |event: &Value, name: &str| event.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
         let events: Option<Vec<_>> = events.and_then(|events| {
             let read = |event: Value| {
                 let detail = event.get("detail").cloned().unwrap_or_else(|| json!({}));
@@ -238,40 +190,24 @@ impl Gateway {
             let message = r#"{"message":"Expecting [{\"source\",\"detail-type\",\"detail\"}]"}"#;
             return plain(StatusCode::BAD_REQUEST, message);
         };
-        let ids = events
-            .into_iter()
-            .map(|(source, kind, detail)| self.bus.put(&source, &kind, &detail, None));
+        let ids =
+            events.into_iter().map(|(source, kind, detail)| self.bus.put(&source, &kind, &detail, None));
         json_response(&json!({"ids": ids.collect::<Vec<_>>()}))
     }
 
     fn is_allowed(&self, origin: &HeaderValue) -> bool {
-        self.cors
-            .allow_origins
-            .iter()
-            .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        self.cors.allow_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
     }
 
     fn add_cors(&self, headers: &mut HeaderMap, origin: HeaderValue) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, self.cors.max_age.into());
         for (name, values) in [
-            (
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                &self.cors.allow_methods,
-            ),
-            (
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                &self.cors.allow_headers,
-            ),
-            (
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                &self.cors.expose_headers,
-            ),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, &self.cors.allow_methods),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, &self.cors.allow_headers),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.cors.expose_headers),
         ] {
             if let Ok(value) = HeaderValue::from_str(&values.join(",")) {
                 headers.insert(name, value);
@@ -282,10 +218,7 @@ impl Gateway {
 
 fn http(response: Value) -> Response<Body> {
     let Ok(response) = serde_json::from_value::<ApiGatewayV2httpResponse>(response) else {
-        return plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            r#"{"message":"Internal Server Error"}"#,
-        );
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#);
     };
     let body = match response.body {
         Some(LambdaBody::Text(text)) if response.is_base64_encoded => {
@@ -314,24 +247,15 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(text.to_owned()));
     *response.status_mut() = status;
     if !text.is_empty() {
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     response
 }
 
 fn latin1(value: &HeaderValue) -> String {
-    value
-        .as_bytes()
-        .iter()
-        .map(|byte| char::from(*byte))
-        .collect()
+    value.as_bytes().iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn decode(segment: &str) -> String {
-    percent_encoding::percent_decode_str(segment)
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }

@@ -50,10 +50,7 @@ impl Issuer {
         let pkcs8 = fs::read(&path)?;
         let pair = Ed25519KeyPair::from_pkcs8(&pkcs8)
             .map_err(|_| io::Error::other(format!("{} is damaged; remove it", path.display())))?;
-        Ok(Self {
-            pkcs8,
-            public: pair.public_key().as_ref().to_vec(),
-        })
+        Ok(Self { pkcs8, public: pair.public_key().as_ref().to_vec() })
     }
 
     /// The public key as a JWKS.
@@ -81,10 +78,7 @@ impl Issuer {
         if let (Some(tenant), Some(members)) = (&claims.tenant, body.as_object_mut()) {
             members.insert("tenant".into(), tenant.as_str().into());
         }
-        let header = Header {
-            kid: Some(KEY_ID.into()),
-            ..Header::new(Algorithm::EdDSA)
-        };
+        let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::EdDSA) };
         encode(&header, &body, &EncodingKey::from_ed_der(&self.pkcs8))
     }
 }

@@ -37,10 +37,7 @@ use template::{Template, TemplateError};
 /// The checkout this program was built from.
 #[must_use]
 pub fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap_or_else(|_| PathBuf::from("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_else(|_| PathBuf::from("."))
 }
 
 /// Where a checkout keeps its local data.
@@ -68,14 +65,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            port: 0,
-            folder: None,
-            seed: false,
-            orchestrator: true,
-            settings: Vec::new(),
-            dynamodb: None,
-        }
+        Self { port: 0, folder: None, seed: false, orchestrator: true, settings: Vec::new(), dynamodb: None }
     }
 }
 
@@ -130,28 +120,23 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let template = Template::read(&checkout().join("template.yaml"))?;
-        let listener = TcpListener::bind(("127.0.0.1", options.port))
-            .await
-            .map_err(|error| match error.kind() {
+        let listener =
+            TcpListener::bind(("127.0.0.1", options.port)).await.map_err(|error| match error.kind() {
                 io::ErrorKind::AddrInUse => StartError::PortInUse(options.port),
                 _ => StartError::Listen(options.port, error),
             })?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| StartError::Listen(options.port, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(options.port, error))?;
         let lock = options.folder.as_deref().map(lock).transpose()?;
         let key_folder = default_folder();
-        let issuer =
-            Issuer::open(&key_folder).map_err(|error| StartError::Folder(key_folder, error))?;
+        let issuer = Issuer::open(&key_folder).map_err(|error| StartError::Folder(key_folder, error))?;
 
         let (bus, arrivals) = Bus::new();
         let bus: &'static Bus = Box::leak(Box::new(bus));
         let (dynamodb, table) = match &options.dynamodb {
             Some((endpoint, table)) => (aws::config_for(endpoint), table.clone()),
-            None => (
-                aws::config(aws::start_dynamodb(options.folder.as_deref()).await?),
-                aws::TABLE.to_owned(),
-            ),
+            None => {
+                (aws::config(aws::start_dynamodb(options.folder.as_deref()).await?), aws::TABLE.to_owned())
+            }
         };
         aws::create_table(&dynamodb, &table).await?;
         let messaging = aws::config(aws::start_messaging(bus).await?);
@@ -180,10 +165,7 @@ impl Server {
         }
 
         let mut background = Vec::new();
-        let checkpoint = options
-            .folder
-            .as_ref()
-            .map(|folder| folder.join("stream-position"));
+        let checkpoint = options.folder.as_ref().map(|folder| folder.join("stream-position"));
         for stream in template.streams {
             let follower = Follower::new(&dynamodb, &table, checkpoint.clone());
             background.push(tokio::spawn(async move {
@@ -195,33 +177,18 @@ impl Server {
             bus::deliver(bus, arrivals, &rules, functions, orchestrator).await;
         }));
 
-        let gateway = Arc::new(Gateway::new(
-            &template.routes,
-            template.cors,
-            functions,
-            bus,
-            address,
-        )?);
-        let router = Router::new()
-            .fallback(move |request: Request| async move { gateway.answer(request).await });
+        let gateway = Arc::new(Gateway::new(&template.routes, template.cors, functions, bus, address)?);
+        let router =
+            Router::new().fallback(move |request: Request| async move { gateway.answer(request).await });
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let stopped = async move {
                 // A server that was dropped stops as well.
                 let _ = stopped.await;
             };
-            axum::serve(listener, router)
-                .with_graceful_shutdown(stopped)
-                .await
+            axum::serve(listener, router).with_graceful_shutdown(stopped).await
         });
-        Ok(Self {
-            address,
-            issuer,
-            stop,
-            serving,
-            background,
-            _lock: lock,
-        })
+        Ok(Self { address, issuer, stop, serving, background, _lock: lock })
     }
 
     /// Ends the server after the requests under way.
@@ -262,16 +229,15 @@ fn settings(
     table: &str,
 ) -> Config<impl Fn(&str) -> Option<String> + use<>> {
     let (given, jwks, table) = (options.settings.clone(), issuer.jwks(), table.to_owned());
+    let other_keys = given.iter().any(|(name, _)| name == "AUTH_JWKS_URL" || name == "AUTH_HS256_SECRET");
     Config::new(move |name: &str| {
-        let given = given
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| value.clone());
+        let given = given.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
         given.or_else(|| match name {
             "TABLE_NAME" => Some(table.clone()),
             "AUTH_ISSUER" => Some(issuer::ISSUER.into()),
             "AUTH_AUDIENCE" => Some(issuer::AUDIENCE.into()),
-            "AUTH_JWKS" => Some(jwks.clone()),
+            // Keys of its own are the only keys.
+            "AUTH_JWKS" if !other_keys => Some(jwks.clone()),
             _ => None,
         })
     })

@@ -1,5 +1,6 @@
 //! `cargo run`: the local server, and tokens for it.
 
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,24 +77,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {
-    if let Some(Command::Token {
-        sub,
-        tenant,
-        permissions,
-        expires_in,
-    }) = arguments.command
-    {
-        let permissions = permissions
-            .into_iter()
-            .filter(|permission| !permission.is_empty())
-            .collect();
-        let claims = Claims {
-            sub,
-            tenant,
-            permissions,
-            expires_in,
-        };
-        println!("{}", Issuer::open(&default_folder())?.token(&claims)?);
+    if let Some(Command::Token { sub, tenant, permissions, expires_in }) = arguments.command {
+        let permissions = permissions.into_iter().filter(|permission| !permission.is_empty()).collect();
+        let claims = Claims { sub, tenant, permissions, expires_in };
+        writeln!(stdout(), "{}", Issuer::open(&default_folder())?.token(&claims)?)?;
         return Ok(());
     }
     log();
@@ -123,28 +110,11 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
 
 /// For people, on standard error: requests, and whatever goes wrong.
 fn log() {
-    let level = std::env::var("LOG_LEVEL")
-        .ok()
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(Level::INFO);
-    let ours = [
-        "local",
-        "shared",
-        "publish_changes",
-        "on_flow_status",
-        "on_identity_deleted",
-    ];
-    let filter = Targets::new()
-        .with_default(LevelFilter::ERROR)
-        .with_targets(ours.map(|name| (name, level)));
-    let format = tracing_subscriber::fmt::layer()
-        .compact()
-        .with_target(false)
-        .with_writer(std::io::stderr);
-    tracing_subscriber::registry()
-        .with(format)
-        .with(filter)
-        .init();
+    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+    let ours = ["local", "shared", "publish_changes", "on_flow_status", "on_identity_deleted"];
+    let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(ours.map(|name| (name, level)));
+    let format = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(format).with(filter).init();
 }
 
 fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
@@ -155,16 +125,14 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
         expires_in: DAY,
     })?;
     let url = format!("http://{}", server.address);
-    let kept = folder.map_or_else(
-        || "in memory".into(),
-        |folder| format!("in {}", folder.display()),
-    );
+    let kept = folder.map_or_else(|| "in memory".into(), |folder| format!("in {}", folder.display()));
     let curl = format!("curl -sS -H 'Authorization: Bearer {token}'");
     let flow = r#"{"name":"Orders to invoices","graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"getOrders"},{"id":"invoices","componentId":"5ca5c44c187c040010a9bb8c","function":"createInvoice"}],"edges":[{"source":"orders","target":"invoices"}]}}"#;
     let newest = format!(
         "$({curl} '{url}/flows?sort=-createdAt&page%5Bsize%5D=1' | grep -o '\"id\":\"[0-9a-f]*\"}}]' | cut -d'\"' -f4)"
     );
-    println!(
+    writeln!(
+        stdout(),
         "The flow repository listens on {url}; data is kept {kept}. Ctrl-C ends it.
 
 A token of user developer, tenant acme, valid for a day:
@@ -179,7 +147,7 @@ Store a flow, list the flows, start the newest and stop it again:
 {curl} -X POST \"{url}/flows/{newest}/start\" && sleep 1 && {curl} -X POST \"{url}/flows/{newest}/stop\"
 
 What went over the event bus: {url}/_local/events"
-    );
+    )?;
     Ok(())
 }
 

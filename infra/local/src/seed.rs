@@ -27,22 +27,15 @@ pub(crate) async fn store_flows(store: &Store) -> Result<(), StartError> {
         size: 1,
         paging: Paging::After(None),
     };
-    if !store
-        .list(&query)
-        .await
-        .map_err(|error| failed(&error))?
-        .flows
-        .is_empty()
-    {
+    if !store.list(&query).await.map_err(|error| failed(&error))?.flows.is_empty() {
         return Ok(());
     }
     let seeds: Vec<Seed<'_>> = serde_json::from_str(FLOWS).map_err(|error| failed(&error))?;
     for seed in seeds {
         let caller = Caller::new(&seed.sub, Some(&seed.tenant), []);
         let fields = read_fields(seed.flow).unwrap_or_default();
-        let flow = Flow::create(&caller, fields, ComponentCheck::AtSave).map_err(|faults| {
-            StartError::Seed(faults.into_iter().map(|fault| fault.message).collect())
-        })?;
+        let flow = Flow::create(&caller, fields, ComponentCheck::AtSave)
+            .map_err(|faults| StartError::Seed(faults.into_iter().map(|fault| fault.message).collect()))?;
         store.insert(&flow).await.map_err(|error| failed(&error))?;
     }
     Ok(())

@@ -37,26 +37,15 @@ impl Follower {
     /// change is announced twice or never when the server ends between the two.
     #[must_use]
     pub fn new(aws: &SdkConfig, table: &str, checkpoint: Option<PathBuf>) -> Self {
-        Self {
-            tables: Tables::new(aws),
-            streams: Client::new(aws),
-            table: table.into(),
-            checkpoint,
-        }
+        Self { tables: Tables::new(aws), streams: Client::new(aws), table: table.into(), checkpoint }
     }
 
     /// Follows until the server ends. Failures are retried for ever: the stream forgets nothing here.
     pub async fn run(&self, stream: &Stream, functions: &'static Functions) {
-        let mut last = self
-            .checkpoint
-            .as_ref()
-            .and_then(|path| std::fs::read_to_string(path).ok());
+        let mut last = self.checkpoint.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         let mut backoff = PAUSE;
         loop {
-            match self
-                .follow(stream, functions, &mut last, &mut backoff)
-                .await
-            {
+            match self.follow(stream, functions, &mut last, &mut backoff).await {
                 Ok(()) => {}
                 Err(error) => tracing::warn!(error = %error, "stream.failed"),
             }
@@ -72,33 +61,13 @@ impl Follower {
         last: &mut Option<String>,
         backoff: &mut Duration,
     ) -> Result<(), Error> {
-        let table = self
-            .tables
-            .describe_table()
-            .table_name(&self.table)
-            .send()
-            .await
-            .map_err(flat)?;
-        let arn = table
-            .table
-            .and_then(|table| table.latest_stream_arn)
-            .ok_or("the table has no stream")?;
-        let description = self
-            .streams
-            .describe_stream()
-            .stream_arn(&arn)
-            .send()
-            .await
-            .map_err(flat)?;
-        let shards = description
-            .stream_description
-            .and_then(|description| description.shards)
-            .unwrap_or_default();
-        let shard = shards
-            .into_iter()
-            .next()
-            .and_then(|shard| shard.shard_id)
-            .ok_or("the stream has no shard")?;
+        let table = self.tables.describe_table().table_name(&self.table).send().await.map_err(flat)?;
+        let arn = table.table.and_then(|table| table.latest_stream_arn).ok_or("the table has no stream")?;
+        let description = self.streams.describe_stream().stream_arn(&arn).send().await.map_err(flat)?;
+        let shards =
+            description.stream_description.and_then(|description| description.shards).unwrap_or_default();
+        let shard =
+            shards.into_iter().next().and_then(|shard| shard.shard_id).ok_or("the stream has no shard")?;
         let iterator = self
             .streams
             .get_shard_iterator()
@@ -110,20 +79,9 @@ impl Follower {
         } else {
             ShardIteratorType::TrimHorizon
         };
-        let mut iterator = iterator
-            .shard_iterator_type(kind)
-            .send()
-            .await
-            .map_err(flat)?
-            .shard_iterator;
+        let mut iterator = iterator.shard_iterator_type(kind).send().await.map_err(flat)?.shard_iterator;
         while let Some(position) = iterator {
-            let output = self
-                .streams
-                .get_records()
-                .shard_iterator(position)
-                .send()
-                .await
-                .map_err(flat)?;
+            let output = self.streams.get_records().shard_iterator(position).send().await.map_err(flat)?;
             let records = output.records.unwrap_or_default();
             if records.is_empty() {
                 tokio::time::sleep(PAUSE).await;
@@ -150,18 +108,13 @@ impl Follower {
         let wanted: Vec<&Value> = events
             .iter()
             .filter(|event| {
-                stream.filters.is_empty()
-                    || stream.filters.iter().any(|filter| matches(filter, event))
+                stream.filters.is_empty() || stream.filters.iter().any(|filter| matches(filter, event))
             })
             .collect();
         let mut failed = None;
         if !wanted.is_empty() {
-            let response = functions
-                .invoke(&stream.function, json!({"Records": wanted}))
-                .await?;
-            let first = response
-                .pointer("/batchItemFailures/0/itemIdentifier")
-                .and_then(Value::as_str);
+            let response = functions.invoke(&stream.function, json!({"Records": wanted})).await?;
+            let first = response.pointer("/batchItemFailures/0/itemIdentifier").and_then(Value::as_str);
             failed = first.map(ToOwned::to_owned);
         }
         let done = batch
@@ -175,9 +128,7 @@ impl Follower {
             }
             *last = Some(number.to_owned());
         }
-        failed.map_or(Ok(()), |number| {
-            Err(format!("record {number} has to come again").into())
-        })
+        failed.map_or(Ok(()), |number| Err(format!("record {number} has to come again").into()))
     }
 }
 

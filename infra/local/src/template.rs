@@ -92,10 +92,8 @@ impl Template {
     /// # Errors
     /// See [`TemplateError`].
     pub fn read(path: &Path) -> Result<Self, TemplateError> {
-        let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Read {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TemplateError::Read { path: path.display().to_string(), source })?;
         Self::parse(&text)
     }
 
@@ -105,9 +103,8 @@ impl Template {
     /// See [`TemplateError`].
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let root: Value = serde_yaml_ng::from_str(text)?;
-        let resources = get(&root, "Resources")?
-            .as_mapping()
-            .ok_or_else(|| content("Resources is no mapping"))?;
+        let resources =
+            get(&root, "Resources")?.as_mapping().ok_or_else(|| content("Resources is no mapping"))?;
         let (mut routes, mut rules, mut streams) = (Vec::new(), Vec::new(), Vec::new());
         for (name, resource) in resources {
             if resource.get("Type").and_then(Value::as_str) != Some("AWS::Serverless::Function") {
@@ -116,10 +113,7 @@ impl Template {
             let properties = get(resource, "Properties")?;
             let function = text_of(properties, "CodeUri")?.trim_end_matches('/');
             let function = function.strip_prefix("functions/").ok_or_else(|| {
-                content(format!(
-                    "{} has its code outside functions/",
-                    name.as_str().unwrap_or_default()
-                ))
+                content(format!("{} has its code outside functions/", name.as_str().unwrap_or_default()))
             })?;
             let events = properties.get("Events").and_then(Value::as_mapping);
             for event in events.into_iter().flat_map(|events| events.values()) {
@@ -128,27 +122,17 @@ impl Template {
                 match text_of(event, "Type")? {
                     "HttpApi" => {
                         let method = text_of(properties, "Method")?.to_uppercase();
-                        let method = if method == "X-AMAZON-APIGATEWAY-ANY-METHOD" {
-                            "ANY".into()
-                        } else {
-                            method
-                        };
-                        routes.push(Route {
-                            method,
-                            path: text_of(properties, "Path")?.into(),
-                            function,
-                        });
+                        let method =
+                            if method == "X-AMAZON-APIGATEWAY-ANY-METHOD" { "ANY".into() } else { method };
+                        routes.push(Route { method, path: text_of(properties, "Path")?.into(), function });
                     }
                     "EventBridgeRule" => {
-                        let pattern =
-                            serde_yaml_ng::from_value(get(properties, "Pattern")?.clone())?;
+                        let pattern = serde_yaml_ng::from_value(get(properties, "Pattern")?.clone())?;
                         rules.push(Rule { pattern, function });
                     }
                     "DynamoDB" => streams.push(stream(properties, function)?),
                     other => {
-                        return Err(content(format!(
-                            "events of type {other} are not known here"
-                        )));
+                        return Err(content(format!("events of type {other} are not known here")));
                     }
                 }
             }
@@ -159,15 +143,10 @@ impl Template {
                 .and_then(|api| get(api, "CorsConfiguration"))?
                 .clone(),
         )?;
-        let origins = get(get(&root, "Parameters")?, "CorsOrigins")
-            .and_then(|origins| text_of(origins, "Default"))?;
+        let origins =
+            get(get(&root, "Parameters")?, "CorsOrigins").and_then(|origins| text_of(origins, "Default"))?;
         cors.allow_origins = origins.split(',').map(Into::into).collect();
-        Ok(Self {
-            routes,
-            rules,
-            streams,
-            cors,
-        })
+        Ok(Self { routes, rules, streams, cors })
     }
 }
 
@@ -180,28 +159,20 @@ fn stream(properties: &Value, function: String) -> Result<Stream, TemplateError>
         serde_json::from_str(text_of(filter, "Pattern")?)
             .map_err(|error| content(format!("a filter is no JSON: {error}")))
     });
-    let batch_size = get(properties, "BatchSize")?
-        .as_u64()
-        .and_then(|size| usize::try_from(size).ok());
+    let batch_size = get(properties, "BatchSize")?.as_u64().and_then(|size| usize::try_from(size).ok());
     Ok(Stream {
         filters: filters.collect::<Result<_, _>>()?,
-        batch_size: batch_size
-            .filter(|size| *size > 0)
-            .ok_or_else(|| content("a BatchSize is no number"))?,
+        batch_size: batch_size.filter(|size| *size > 0).ok_or_else(|| content("a BatchSize is no number"))?,
         function,
     })
 }
 
 fn get<'a>(value: &'a Value, name: &str) -> Result<&'a Value, TemplateError> {
-    value
-        .get(name)
-        .ok_or_else(|| content(format!("{name} is missing")))
+    value.get(name).ok_or_else(|| content(format!("{name} is missing")))
 }
 
 fn text_of<'a>(value: &'a Value, name: &str) -> Result<&'a str, TemplateError> {
-    get(value, name)?
-        .as_str()
-        .ok_or_else(|| content(format!("{name} is no text")))
+    get(value, name)?.as_str().ok_or_else(|| content(format!("{name} is no text")))
 }
 
 fn content(text: impl Into<String>) -> TemplateError {
@@ -213,9 +184,9 @@ fn content(text: impl Into<String>) -> TemplateError {
 #[must_use]
 pub fn matches(pattern: &Json, event: &Json) -> bool {
     match pattern {
-        Json::Object(members) => members
-            .iter()
-            .all(|(name, inner)| event.get(name).is_some_and(|value| matches(inner, value))),
+        Json::Object(members) => {
+            members.iter().all(|(name, inner)| event.get(name).is_some_and(|value| matches(inner, value)))
+        }
         Json::Array(values) => values.contains(event),
         _ => false,
     }
@@ -246,14 +217,8 @@ mod tests {
     #[test]
     fn patterns_name_members_and_list_values() {
         let pattern = json!({"detail-type": ["a", "b"], "detail": {"x": [1]}});
-        assert!(matches(
-            &pattern,
-            &json!({"detail-type": "b", "detail": {"x": 1, "y": 2}})
-        ));
-        assert!(!matches(
-            &pattern,
-            &json!({"detail-type": "c", "detail": {"x": 1}})
-        ));
+        assert!(matches(&pattern, &json!({"detail-type": "b", "detail": {"x": 1, "y": 2}})));
+        assert!(!matches(&pattern, &json!({"detail-type": "c", "detail": {"x": 1}})));
         assert!(!matches(&pattern, &json!({"detail-type": "a"})));
     }
 }

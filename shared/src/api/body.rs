@@ -1,4 +1,8 @@
+use std::fmt;
+
 use lambda_http::http::header;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Problem, Request};
@@ -6,8 +10,6 @@ use crate::flow::{Fields, read_fields};
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
-/// JSON nested deeper is refused, because not every consumer of a flow could read it.
-const MAX_DEPTH: usize = 100;
 
 /// The body of a request: a JSON object, or an array.
 #[derive(Clone)]
@@ -49,13 +51,9 @@ pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     if text.trim_ascii().is_empty() {
         return Ok(Body::Object(Fields::new()));
     }
-    if depth(text) > MAX_DEPTH {
-        return Err(Problem::InvalidBody(format!(
-            "The body is nested more than {MAX_DEPTH} deep"
-        )));
-    }
-    let raw: &RawValue =
-        serde_json::from_str(text).map_err(|error| Problem::InvalidBody(error.to_string()))?;
+    let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
+    serde_json::from_str::<Valid>(text).map_err(invalid)?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(invalid)?;
     match raw.get().as_bytes().first() {
         Some(b'{') => read_fields(raw).map(Body::Object),
         Some(b'[') => serde_json::from_str(raw.get()).ok().map(Body::Array),
@@ -71,43 +69,60 @@ fn is_json(request: &Request) -> bool {
         return true;
     };
     let value = value.to_str().unwrap_or_default();
-    let media = value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let subtype = media.strip_prefix("application/");
-    types.next().is_none()
-        && subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+    types.next().is_none() && subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// How deep arrays and objects are nested in a JSON text.
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+/// JSON that every consumer of a flow can read. Parts of a body are passed on as they were sent, so
+/// they are looked at here once: nothing is nested deeper than the parser's 128, every text is
+/// Unicode (no lone surrogates), every number fits a double.
+struct Valid;
+
+impl<'de> Deserialize<'de> for Valid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
     }
-    deepest
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<'de> Visitor<'de> for Valid {
+    type Value = Self;
 
-    #[test]
-    fn depth_counts_brackets_outside_strings() {
-        assert_eq!(depth(r#"{"a":[{"b":"[[[["}],"c\"[":1}"#), 3);
-        assert_eq!(depth(&"[".repeat(1000)), 1000);
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self, A::Error> {
+        while elements.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while members.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }

@@ -26,34 +26,20 @@ pub(super) fn encode(
     query: &ListQuery,
     position: &Position,
 ) -> Result<String, serde_json::Error> {
-    let cursor = Cursor {
-        version: VERSION,
-        list: fingerprint(caller, query),
-        position: position.clone(),
-    };
+    let cursor = Cursor { version: VERSION, list: fingerprint(caller, query), position: position.clone() };
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor)?))
 }
 
 /// The position of a cursor, if it is one of this caller's list.
 pub(super) fn decode(text: &str, caller: &Caller, query: &ListQuery) -> Option<Position> {
     let cursor: Cursor = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    (cursor.version == VERSION && cursor.list == fingerprint(caller, query))
-        .then_some(cursor.position)
+    (cursor.version == VERSION && cursor.list == fingerprint(caller, query)).then_some(cursor.position)
 }
 
 /// Tells lists apart by caller, filter and order. It keeps no secret: whoever forges a cursor gets
 /// to another place of a list that is its own.
 fn fingerprint(caller: &Caller, query: &ListQuery) -> String {
-    let list = format!(
-        "{:?}",
-        (
-            &caller.sub,
-            &caller.tenant,
-            caller.is_admin(),
-            &query.filter,
-            &query.order
-        )
-    );
+    let list = format!("{:?}", (&caller.sub, &caller.tenant, caller.is_admin(), &query.filter, &query.order));
     let hash = digest(&SHA256, list.as_bytes());
     URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default())
 }

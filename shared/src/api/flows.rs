@@ -1,14 +1,17 @@
 //! What more than one route does with a flow.
 
 use lambda_http::http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::bulk::{MAX_BULK_CONTROL, bulk_errors, concurrently};
+use super::bulk::{MAX_BULK_CONTROL, concurrently};
 use super::respond::{json as answer, run_response};
 use super::{App, Body, Problem, Response, Wording, scope};
 use crate::flow::{Fields, Flow, FlowId, Status};
 use crate::identity::Caller;
 use crate::store::Change;
+
+/// Entries of one id, where an answer has many.
+const MAX_ENTRIES: usize = 20;
 
 /// Changes a flow of the caller's, and gives the state it is left in.
 ///
@@ -23,12 +26,8 @@ pub async fn change_flow(
 ) -> Result<Flow, Problem> {
     let scope = scope(caller);
     let not_found = || Problem::FlowNotFound(wording.clone());
-    let decide = |flow: Option<&Flow>| {
-        decide(
-            flow.filter(|flow| scope.contains(flow))
-                .ok_or_else(not_found)?,
-        )
-    };
+    let decide =
+        |flow: Option<&Flow>| decide(flow.filter(|flow| scope.contains(flow)).ok_or_else(not_found)?);
     app.store.change(id, decide).await?.ok_or_else(not_found)
 }
 
@@ -46,9 +45,7 @@ pub fn patch(
     if flow.status != Status::Inactive {
         return Err(Problem::NotInactive(flow.status, wording.clone()));
     }
-    Ok(flow
-        .patch(caller, fields.clone(), app.component_check)?
-        .into())
+    Ok(flow.patch(caller, fields.clone(), app.component_check)?.into())
 }
 
 /// Starts a flow of the caller's.
@@ -56,10 +53,7 @@ pub fn patch(
 /// # Errors
 /// 404, 409 while it is stopping, 422 when it is not complete.
 pub async fn start_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
-    change_flow(app, caller, id, &Wording::Control, |flow| {
-        Ok(flow.start(caller)?.into())
-    })
-    .await
+    change_flow(app, caller, id, &Wording::Control, |flow| Ok(flow.start(caller)?.into())).await
 }
 
 /// Stops a flow of the caller's.
@@ -67,10 +61,7 @@ pub async fn start_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, 
 /// # Errors
 /// 404.
 pub async fn stop_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
-    change_flow(app, caller, id, &Wording::Control, |flow| {
-        Ok(flow.stop(caller).into())
-    })
-    .await
+    change_flow(app, caller, id, &Wording::Control, |flow| Ok(flow.stop(caller).into())).await
 }
 
 /// Starts or stops every flow whose id is in the body: a bare array with one result per id, in
@@ -78,24 +69,17 @@ pub async fn stop_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, P
 ///
 /// # Errors
 /// 400 when the body is no array, or too long.
-pub async fn control_many<F>(
-    body: Body<'_>,
-    control: impl Fn(FlowId) -> F,
-) -> Result<Response, Problem>
+pub async fn control_many<F>(body: Body<'_>, control: impl Fn(FlowId) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Flow, Problem>>,
 {
     let ids = match body {
         Body::Array(ids) if ids.len() <= MAX_BULK_CONTROL => ids,
         Body::Array(_) => {
-            return Err(Problem::InvalidBody(format!(
-                "Expecting at most {MAX_BULK_CONTROL} flow ids"
-            )));
+            return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_CONTROL} flow ids")));
         }
         Body::Object(_) => {
-            return Err(Problem::InvalidBody(
-                "No flow ids given. Expecting an array of flow ids".into(),
-            ));
+            return Err(Problem::InvalidBody("No flow ids given. Expecting an array of flow ids".into()));
         }
     };
     let control = &control;
@@ -105,13 +89,19 @@ where
             Some(id) => control(id).await,
             None => Err(Problem::InvalidId),
         };
-        result.map_or_else(
-            |problem| bulk_errors(&problem, Some(&shorten(sent))),
-            |flow| run_response(&flow),
-        )
+        result.map_or_else(|problem| failed(&problem, &shorten(sent)), |flow| run_response(&flow))
     });
     let results = concurrently(work.collect()).await;
     answer(StatusCode::OK, &results)
+}
+
+/// What became of an id that failed, with the id as it was sent.
+fn failed(problem: &Problem, id: &Value) -> Value {
+    let entries = problem.entries(MAX_ENTRIES).into_iter().map(|mut entry| {
+        entry.insert("flowId".into(), id.clone());
+        entry
+    });
+    json!({"errors": entries.collect::<Vec<_>>()})
 }
 
 /// An id that is none is not repeated at length.

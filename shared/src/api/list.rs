@@ -36,10 +36,7 @@ const KNOWN: [&str; 9] = [
 pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Problem> {
     let mut wrong = Vec::new();
     let parameters = parameters(request, &mut wrong);
-    let mut read = Reader {
-        parameters: &parameters,
-        wrong: &mut wrong,
-    };
+    let mut read = Reader { parameters: &parameters, wrong: &mut wrong };
 
     let status = read.parse("filter[status]", |text| match text {
         "1" => Some(Status::Active),
@@ -50,62 +47,40 @@ pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Probl
     let user = read.parse("filter[user]", text);
     let from_template = read.parse("filter[fromTemplate]", |text| text.parse().ok());
     let order = read.parse("sort", order).unwrap_or_default();
-    let search = read.parse("search", |text| {
-        (text.chars().count() <= MAX_TEXT).then(|| text.trim().to_owned())
-    });
+    let search =
+        read.parse("search", |text| (text.chars().count() <= MAX_TEXT).then(|| text.trim().to_owned()));
     let search = search.filter(|text| !text.is_empty());
     let number = |text: &str| text.parse().ok().filter(|number| *number >= 1);
     let size = read
-        .parse("page[size]", |text| {
-            number(text).filter(|size| *size <= MAX_SIZE)
-        })
+        .parse("page[size]", |text| number(text).filter(|size| *size <= MAX_SIZE))
         .unwrap_or(DEFAULT_SIZE);
     let page = read.parse("page[number]", number);
 
-    let filter = ListFilter {
-        status,
-        kind,
-        user,
-        from_template,
-        search,
-    };
-    let mut query = ListQuery {
-        scope: scope(caller),
-        filter,
-        order,
-        size,
-        paging: Paging::Number(page.unwrap_or(1)),
-    };
+    let filter = ListFilter { status, kind, user, from_template, search };
+    let mut query =
+        ListQuery { scope: scope(caller), filter, order, size, paging: Paging::Number(page.unwrap_or(1)) };
     if let Some(after) = parameters.get("page[after]") {
-        let position = if after.is_empty() {
-            Some(None)
-        } else {
-            cursor::decode(after, caller, &query).map(Some)
-        };
+        let position =
+            if after.is_empty() { Some(None) } else { cursor::decode(after, caller, &query).map(Some) };
         match position {
             Some(position) if page.is_none() => query.paging = Paging::After(position),
             _ => wrong.push("page".into()),
         }
     }
+    // In upstream's order, each once.
+    wrong.sort_by_key(|name| {
+        KNOWN.iter().position(|known| display_name(known) == *name).unwrap_or(KNOWN.len())
+    });
     wrong.dedup();
-    if wrong.is_empty() {
-        Ok(query)
-    } else {
-        Err(Problem::InvalidParameters(wrong))
-    }
+    if wrong.is_empty() { Ok(query) } else { Err(Problem::InvalidParameters(wrong)) }
 }
 
 /// The parameters by name. One that is repeated is wrong, and so is one that continues a known name
 /// with more brackets.
 fn parameters(request: &Request, wrong: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::new();
-    for (name, value) in
-        form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
-    {
-        let extends = |known: &&&str| {
-            name.strip_prefix(**known)
-                .is_some_and(|rest| rest.starts_with('['))
-        };
+    for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        let extends = |known: &&&str| name.strip_prefix(**known).is_some_and(|rest| rest.starts_with('['));
         if let Some(known) = KNOWN.iter().find(extends) {
             wrong.push(display_name(known));
         } else if parameters.contains_key(name.as_ref()) {
@@ -118,11 +93,7 @@ fn parameters(request: &Request, wrong: &mut Vec<String>) -> BTreeMap<String, St
 
 /// The name by which a message calls a parameter.
 fn display_name(name: &str) -> String {
-    if name.starts_with("page[") {
-        "page".into()
-    } else {
-        name.chars().take(MAX_TEXT).collect()
-    }
+    if name.starts_with("page[") { "page".into() } else { name.chars().take(MAX_TEXT).collect() }
 }
 
 struct Reader<'a> {
@@ -145,9 +116,7 @@ fn text(text: &str) -> Option<String> {
 }
 
 fn order(text: &str) -> Option<ListOrder> {
-    let (descending, name) = text
-        .strip_prefix('-')
-        .map_or((false, text), |name| (true, name));
+    let (descending, name) = text.strip_prefix('-').map_or((false, text), |name| (true, name));
     let key = match name {
         "createdAt" => SortKey::CreatedAt,
         "updatedAt" => SortKey::UpdatedAt,
@@ -183,21 +152,12 @@ pub fn page_response(
     } else {
         meta.insert("perPage".into(), query.size.into());
     }
-    let next = page
-        .next
-        .as_ref()
-        .map(|position| cursor::encode(caller, query, position))
-        .transpose()?;
+    let next = page.next.as_ref().map(|position| cursor::encode(caller, query, position)).transpose()?;
     if let Some(next) = &next {
         meta.insert("next".into(), next.as_str().into());
     }
-    let mut response = json(
-        StatusCode::OK,
-        &List {
-            data: page.flows.iter().map(Into::into).collect(),
-            meta,
-        },
-    )?;
+    let mut response =
+        json(StatusCode::OK, &List { data: page.flows.iter().map(Into::into).collect(), meta })?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(link) = next.and_then(|next| HeaderValue::from_str(&link(request, &next)).ok()) {

@@ -18,11 +18,11 @@ use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
 
 pub use body::{Body, read_body};
-pub use bulk::{MAX_BULK_WRITE, bulk_errors, concurrently};
+pub use bulk::{MAX_BULK_WRITE, concurrently};
 pub use flows::{change_flow, control_many, patch, start_flow, stop_flow};
 pub use list::{list_query, page_response};
 pub use problem::{Problem, Wording};
-pub use respond::{deleted, flow_response, json, plain_flow, run_response, warnings};
+pub use respond::{bulk_response, deleted, flow_response, json, plain_flow, run_response};
 pub use serve::{Request, Response, answer, path, serve};
 
 /// What the flow routes share: who calls, and the table.
@@ -74,15 +74,8 @@ impl App {
     ///
     /// # Errors
     /// 401 without a valid token, 403 without the permission.
-    pub async fn authorize(
-        &self,
-        request: &Request,
-        permission: Permission,
-    ) -> Result<Caller, Problem> {
-        let caller = self
-            .verifier
-            .verify(headers::authorization(request))
-            .await?;
+    pub async fn authorize(&self, request: &Request, permission: Permission) -> Result<Caller, Problem> {
+        let caller = self.verifier.verify(headers::authorization(request)).await?;
         if caller.may(permission) {
             Ok(caller)
         } else {
@@ -94,11 +87,7 @@ impl App {
 /// Whose flows a caller sees.
 #[must_use]
 pub fn scope(caller: &Caller) -> Scope {
-    if caller.is_admin() {
-        Scope::All
-    } else {
-        Scope::Owners(caller.owner_ids().map(Into::into).collect())
-    }
+    if caller.is_admin() { Scope::All } else { Scope::Owners(caller.owner_ids().map(Into::into).collect()) }
 }
 
 /// The flow id in the path.
@@ -108,9 +97,6 @@ pub fn scope(caller: &Caller) -> Scope {
 pub fn flow_id(request: &Request) -> Result<FlowId, Problem> {
     use lambda_http::RequestExt;
 
-    let id = request
-        .path_parameters_ref()
-        .and_then(|parameters| parameters.first("id"))
-        .unwrap_or_default();
+    let id = request.path_parameters_ref().and_then(|parameters| parameters.first("id")).unwrap_or_default();
     id.parse().map_err(|_| Problem::InvalidId)
 }

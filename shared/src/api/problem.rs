@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 
 use super::Response;
 use super::respond::body;
-use crate::flow::{Fault, StartError, Status};
+use crate::flow::{Fault, StartError, Status, bounded};
 use crate::identity::AuthError;
 use crate::store;
 
@@ -105,81 +105,43 @@ impl Problem {
                 "unavailable",
                 "The service is not available at the moment",
             ),
-            Self::Unauthenticated(_) => Kind(
-                StatusCode::UNAUTHORIZED,
-                "unauthenticated",
-                "A valid bearer token is needed",
-            ),
-            Self::MissingPermission(_) => Kind(
-                StatusCode::FORBIDDEN,
-                "missing-permission",
-                "The token lacks a permission",
-            ),
-            Self::InvalidId | Self::InvalidParameters(_) => Kind(
-                StatusCode::BAD_REQUEST,
-                "invalid-parameter",
-                "A parameter is not valid",
-            ),
-            Self::InvalidBody(_) => Kind(
-                StatusCode::BAD_REQUEST,
-                "invalid-body",
-                "The body cannot be read",
-            ),
-            Self::UnsupportedMediaType => Kind(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "The body must be JSON",
-            ),
-            Self::TooLarge => Kind(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The request is too large",
-            ),
-            Self::PageTooLarge => Kind(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "page-too-large",
-                "The page is too large",
-            ),
-            Self::InvalidFlow(_) => Kind(
-                StatusCode::BAD_REQUEST,
-                "validation-failed",
-                "The flow is not valid",
-            ),
+            Self::Unauthenticated(_) => {
+                Kind(StatusCode::UNAUTHORIZED, "unauthenticated", "A valid bearer token is needed")
+            }
+            Self::MissingPermission(_) => {
+                Kind(StatusCode::FORBIDDEN, "missing-permission", "The token lacks a permission")
+            }
+            Self::InvalidId | Self::InvalidParameters(_) => {
+                Kind(StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is not valid")
+            }
+            Self::InvalidBody(_) => Kind(StatusCode::BAD_REQUEST, "invalid-body", "The body cannot be read"),
+            Self::UnsupportedMediaType => {
+                Kind(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
+            }
+            Self::TooLarge => Kind(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::PageTooLarge => {
+                Kind(StatusCode::PAYLOAD_TOO_LARGE, "page-too-large", "The page is too large")
+            }
+            Self::InvalidFlow(_) => {
+                Kind(StatusCode::BAD_REQUEST, "validation-failed", "The flow is not valid")
+            }
             Self::IncompleteFlow(_) => Kind(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "incomplete-flow",
                 "The flow lacks what it needs to run",
             ),
-            Self::FlowNotFound(_) => Kind(
-                StatusCode::NOT_FOUND,
-                "flow-not-found",
-                "There is no such flow",
-            ),
-            Self::NotInactive(..) => Kind(
-                StatusCode::CONFLICT,
-                "flow-not-inactive",
-                "The flow is not inactive",
-            ),
-            Self::Stopping => Kind(
-                StatusCode::CONFLICT,
-                "flow-stopping",
-                "The flow is stopping",
-            ),
-            Self::RouteNotFound => Kind(
-                StatusCode::NOT_FOUND,
-                "route-not-found",
-                "There is no such route",
-            ),
-            Self::MethodNotAllowed(_) => Kind(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "The route has other methods",
-            ),
-            Self::Internal(_) => Kind(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Something went wrong here",
-            ),
+            Self::FlowNotFound(_) => Kind(StatusCode::NOT_FOUND, "flow-not-found", "There is no such flow"),
+            Self::NotInactive(..) => {
+                Kind(StatusCode::CONFLICT, "flow-not-inactive", "The flow is not inactive")
+            }
+            Self::Stopping => Kind(StatusCode::CONFLICT, "flow-stopping", "The flow is stopping"),
+            Self::RouteNotFound => Kind(StatusCode::NOT_FOUND, "route-not-found", "There is no such route"),
+            Self::MethodNotAllowed(_) => {
+                Kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The route has other methods")
+            }
+            Self::Internal(_) => {
+                Kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here")
+            }
         }
     }
 
@@ -190,29 +152,24 @@ impl Problem {
     }
 
     /// The entries of `errors[]`: upstream's texts and numbers, a stable `reason`, and a `pointer`
-    /// into the body where there is one.
+    /// into the body where there is one. At most about `max` of them.
     #[must_use]
-    pub fn entries(&self) -> Vec<Map<String, Value>> {
+    pub fn entries(&self, max: usize) -> Vec<Map<String, Value>> {
         let code = self.status().as_u16();
         let entry = |message: &str, reason: &str| entry(message, code, reason, None);
         match self {
-            Self::InvalidFlow(faults) | Self::IncompleteFlow(faults) => faults
-                .iter()
-                .map(|fault| fault_entry(fault, code))
-                .collect(),
+            Self::InvalidFlow(faults) | Self::IncompleteFlow(faults) => {
+                bounded(faults.iter().cloned(), max).iter().map(|fault| fault_entry(fault, code)).collect()
+            }
             Self::InvalidParameters(names) => names
                 .iter()
                 .map(|name| entry(&format!("Invalid {name} parameter"), "parameter.invalid"))
                 .collect(),
             Self::Unauthenticated(error) => vec![match error {
                 AuthError::MissingHeader => entry("Missing authorization header.", "token.missing"),
-                AuthError::InvalidHeader => {
-                    entry("Invalid authorization header", "token.malformed")
-                }
+                AuthError::InvalidHeader => entry("Invalid authorization header", "token.malformed"),
                 AuthError::InvalidToken => entry("Token invalid.", "token.invalid"),
-                AuthError::NoKeys(_) => {
-                    entry("Tokens cannot be verified at the moment.", "unavailable")
-                }
+                AuthError::NoKeys(_) => entry("Tokens cannot be verified at the moment.", "unavailable"),
             }],
             Self::MissingPermission(message) => vec![entry(message, "permission.missing")],
             Self::InvalidId => vec![entry("Invalid id", "id.invalid")],
@@ -249,14 +206,11 @@ impl Problem {
             "status": status.as_u16(),
             "instance": instance,
             "requestId": request_id,
-            "errors": self.entries(),
+            "errors": self.entries(usize::MAX),
         });
         let mut response = body(status, text.to_string());
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
             Self::MethodNotAllowed(methods) => {
                 if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {

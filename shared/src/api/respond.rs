@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 use super::headers::none_match;
 use super::problem::{INCOMPLETE, fault_entry};
 use super::{Problem, Request, Response};
-use crate::flow::{Flow, FlowView};
+use crate::flow::{Flow, FlowView, bounded};
+
+/// Entries of one item, where an answer has many: a function's answer is at most 6 MB.
+const MAX_ENTRIES: usize = 100;
 
 /// An answer with this JSON text.
 pub(super) fn body(status: StatusCode, text: String) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -40,10 +40,7 @@ pub fn plain_flow(request: &Request, flow: &Flow) -> Result<Response, Problem> {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        json(
-            StatusCode::OK,
-            &json!({"data": FlowView::from(flow), "meta": {}}),
-        )?
+        json(StatusCode::OK, &Enveloped { data: FlowView::from(flow), meta: Map::new() })?
     };
     with_flow_headers(response, &etag)
 }
@@ -55,13 +52,7 @@ pub fn plain_flow(request: &Request, flow: &Flow) -> Result<Response, Problem> {
 /// 500 when it cannot be written as JSON.
 pub fn flow_response(status: StatusCode, flow: &Flow) -> Result<Response, Problem> {
     let meta = meta(warnings(flow, ""));
-    let mut response = json(
-        status,
-        &Enveloped {
-            data: FlowView::from(flow),
-            meta,
-        },
-    )?;
+    let mut response = json(status, &Enveloped { data: FlowView::from(flow), meta })?;
     if status == StatusCode::CREATED
         && let Ok(location) = HeaderValue::from_str(&format!("/flows/{}", flow.id))
     {
@@ -71,7 +62,7 @@ pub fn flow_response(status: StatusCode, flow: &Flow) -> Result<Response, Proble
 }
 
 /// `meta` with these warnings, if there are any.
-pub(super) fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
+fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
     let mut meta = Map::new();
     if !warnings.is_empty() {
         meta.insert("warnings".into(), warnings.into());
@@ -80,13 +71,16 @@ pub(super) fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
 }
 
 /// What a flow lacks to run, as entries whose pointers begin with `prefix`.
-#[must_use]
-pub fn warnings(flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
-    let missing = flow.document.missing_to_run().into_iter().map(|mut fault| {
-        fault.pointer.insert_str(0, prefix);
-        fault_entry(&fault, INCOMPLETE.as_u16())
-    });
-    missing.collect()
+fn warnings(flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
+    let missing = bounded(flow.document.missing_to_run(), MAX_ENTRIES);
+    missing.iter().map(|fault| with_prefix(prefix, fault_entry(fault, INCOMPLETE.as_u16()))).collect()
+}
+
+fn with_prefix(prefix: &str, mut entry: Map<String, Value>) -> Map<String, Value> {
+    if let Some(Value::String(pointer)) = entry.get_mut("pointer") {
+        pointer.insert_str(0, prefix);
+    }
+    entry
 }
 
 /// The answer to start and stop: the state as it then is.
@@ -98,17 +92,50 @@ pub fn run_response(flow: &Flow) -> Value {
 /// The answer to a deletion.
 #[must_use]
 pub fn deleted() -> Response {
-    body(
-        StatusCode::OK,
-        json!({"msg": "Flow was successfully deleted"}).to_string(),
-    )
+    body(StatusCode::OK, json!({"msg": "Flow was successfully deleted"}).to_string())
 }
 
-/// The usual envelope.
+/// The answer to a bulk write: one flow or `{"errors":[…]}` per item, and all warnings. Pointers lead
+/// into the body, so they begin with an item's index; with nothing when the body was one flow.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn bulk_response(
+    status: StatusCode,
+    results: &[Result<Flow, Problem>],
+    is_array: bool,
+) -> Result<Response, Problem> {
+    let mut warned = Vec::new();
+    let items = results.iter().enumerate().map(|(index, result)| {
+        let prefix = if is_array { format!("/{index}") } else { String::new() };
+        match result {
+            Ok(flow) => {
+                warned.extend(warnings(flow, &prefix));
+                BulkItem::Flow(Box::new(flow.into()))
+            }
+            Err(problem) => {
+                let entries = problem.entries(MAX_ENTRIES).into_iter();
+                BulkItem::Failed { errors: entries.map(|entry| with_prefix(&prefix, entry)).collect() }
+            }
+        }
+    });
+    let data: Vec<_> = items.collect();
+    json(status, &Enveloped { data, meta: meta(warned) })
+}
+
+/// The usual envelope. Flows are never turned into a [`Value`] on their way out: that would reorder
+/// their members and round their numbers.
 #[derive(Serialize)]
-struct Enveloped<'a> {
-    data: FlowView<'a>,
+struct Enveloped<T> {
+    data: T,
     meta: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BulkItem<'a> {
+    Flow(Box<FlowView<'a>>),
+    Failed { errors: Vec<Map<String, Value>> },
 }
 
 /// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
@@ -121,10 +148,8 @@ fn etag(flow: &Flow) -> Result<String, Problem> {
 
 fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Problem> {
     let headers = response.headers_mut();
-    headers.insert(
-        header::ETAG,
-        HeaderValue::from_str(etag).map_err(|error| Problem::Internal(error.into()))?,
-    );
+    headers
+        .insert(header::ETAG, HeaderValue::from_str(etag).map_err(|error| Problem::Internal(error.into()))?);
     // The tag does not cover the run: a cache must not answer for it.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -76,16 +76,13 @@ where
     F: Fn(&'static A, Request) -> O + Sync,
     O: Future<Output = Result<Response, Problem>> + Send,
 {
-    let LambdaEvent {
-        mut payload,
-        context,
-    } = event;
+    let LambdaEvent { mut payload, context } = event;
     repair(&mut payload);
     let event = LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context);
     let handle = &handle;
-    Adapter::from(service_fn(|request| async move {
-        Ok::<_, Infallible>(respond(app, handle, request).await)
-    }))
+    Adapter::from(service_fn(
+        |request| async move { Ok::<_, Infallible>(respond(app, handle, request).await) },
+    ))
     .call(event)
     .await
 }
@@ -118,10 +115,7 @@ where
         headers.insert("x-request-id", id);
     }
     headers.insert("x-api-version", API_VERSION);
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(request.id = %request_id, response.status = response.status().as_u16(), duration_ms = millis, "request");
     response
@@ -155,22 +149,14 @@ fn request_id(request: &Request) -> String {
         _ => None,
     };
     gateway
-        .or_else(|| {
-            request
-                .lambda_context_ref()
-                .map(|context| context.request_id.clone())
-        })
+        .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
         .unwrap_or_default()
 }
 
 fn time_left(context: Option<&Context>) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let deadline = context.map_or(0, |context| context.deadline);
-    Duration::from_millis(deadline)
-        .saturating_sub(now)
-        .saturating_sub(MARGIN)
+    Duration::from_millis(deadline).saturating_sub(now).saturating_sub(MARGIN)
 }
 
 /// Makes an event out of which a request can be built whatever the client sent: the library panics
@@ -178,11 +164,7 @@ fn time_left(context: Option<&Context>) -> Duration {
 fn repair(event: &mut ApiGatewayV2httpRequest) {
     event.headers.remove(header::HOST);
     event.request_context.domain_name = None;
-    if !event
-        .raw_path
-        .as_deref()
-        .is_some_and(|path| path.starts_with('/'))
-    {
+    if !event.raw_path.as_deref().is_some_and(|path| path.starts_with('/')) {
         event.raw_path = Some("/".into());
     }
     if let Some(query) = &mut event.raw_query_string {

@@ -36,19 +36,12 @@ impl StatusReport {
         let event = match detail_type {
             "flow.started" => RunEvent::Started,
             "flow.stopped" => RunEvent::Stopped,
-            "flow.failed" => {
-                RunEvent::Failed(text("reason").or_else(|| text("error")).map(Into::into))
-            }
+            "flow.failed" => RunEvent::Failed(text("reason").or_else(|| text("error")).map(Into::into)),
             _ => return Err(MalformedEvent("the event is none of the orchestrator's")),
         };
-        let flow = text("id")
-            .and_then(|id| id.parse().ok())
-            .ok_or(MalformedEvent("the event names no flow"))?;
-        Ok(Self {
-            flow,
-            run_id: text("runId").map(Into::into),
-            event,
-        })
+        let flow =
+            text("id").and_then(|id| id.parse().ok()).ok_or(MalformedEvent("the event names no flow"))?;
+        Ok(Self { flow, run_id: text("runId").map(Into::into), event })
     }
 }
 
@@ -58,12 +51,8 @@ impl OwnerDeleted {
     /// # Errors
     /// When it names nobody.
     pub fn read(detail: &Value) -> Result<Self, MalformedEvent> {
-        let id = payload(detail)
-            .get("id")
-            .and_then(Value::as_str)
-            .filter(|id| !id.is_empty());
-        id.map(|id| Self { id: id.into() })
-            .ok_or(MalformedEvent("the event names nobody"))
+        let id = payload(detail).get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+        id.map(|id| Self { id: id.into() }).ok_or(MalformedEvent("the event names nobody"))
     }
 }
 
@@ -83,8 +72,7 @@ mod tests {
 
     #[test]
     fn a_report_is_read_from_all_three_forms() {
-        let payload =
-            json!({"id": "5ca5c44c187c040010a9bb8b", "runId": "r", "reason": "out of memory"});
+        let payload = json!({"id": "5ca5c44c187c040010a9bb8b", "runId": "r", "reason": "out of memory"});
         for detail in [
             payload.clone(),
             json!({"headers": {}, "payload": payload}),
@@ -99,20 +87,12 @@ mod tests {
 
     #[test]
     fn what_names_no_flow_is_malformed() {
-        for detail in [
-            json!({}),
-            json!({"id": 5}),
-            json!({"id": "xx"}),
-            json!(null),
-            json!({"payload": null}),
-        ] {
+        for detail in
+            [json!({}), json!({"id": 5}), json!({"id": "xx"}), json!(null), json!({"payload": null})]
+        {
+            assert!(StatusReport::read("flow.started", &detail).is_err(), "{detail}");
             assert!(
-                StatusReport::read("flow.started", &detail).is_err(),
-                "{detail}"
-            );
-            assert!(
-                OwnerDeleted::read(&json!({"payload": detail})).is_err()
-                    || detail.get("id").is_some(),
+                OwnerDeleted::read(&json!({"payload": detail})).is_err() || detail.get("id").is_some(),
                 "{detail}"
             );
         }

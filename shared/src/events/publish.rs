@@ -38,10 +38,7 @@ impl Publisher {
     /// The bus of this name.
     #[must_use]
     pub fn new(aws: &SdkConfig, bus: String) -> Self {
-        Self {
-            client: Client::new(aws),
-            bus,
-        }
+        Self { client: Client::new(aws), bus }
     }
 
     /// Puts events on the bus in their order, in as few calls as EventBridge allows. One result
@@ -63,9 +60,7 @@ impl Publisher {
             let pending: Vec<usize> = results
                 .iter()
                 .enumerate()
-                .filter_map(|(index, result)| {
-                    matches!(result, Err(PublishError::Later(_))).then_some(index)
-                })
+                .filter_map(|(index, result)| matches!(result, Err(PublishError::Later(_))).then_some(index))
                 .collect();
             if pending.is_empty() {
                 break;
@@ -73,23 +68,10 @@ impl Publisher {
             if attempt > 0 {
                 tokio::time::sleep(BACKOFF * 2_u32.pow(attempt)).await;
             }
-            let entries = pending
-                .iter()
-                .filter_map(|index| events.get(*index))
-                .map(|event| self.entry(event));
-            let answers = match self
-                .client
-                .put_events()
-                .set_entries(Some(entries.collect()))
-                .send()
-                .await
-            {
-                Ok(output) => output
-                    .entries
-                    .unwrap_or_default()
-                    .iter()
-                    .map(outcome)
-                    .collect(),
+            let entries =
+                pending.iter().filter_map(|index| events.get(*index)).map(|event| self.entry(event));
+            let answers = match self.client.put_events().set_entries(Some(entries.collect())).send().await {
+                Ok(output) => output.entries.unwrap_or_default().iter().map(outcome).collect(),
                 Err(error) => {
                     let text = DisplayErrorContext(&error).to_string();
                     vec![Err(PublishError::Later(text)); pending.len()]

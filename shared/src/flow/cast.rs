@@ -29,11 +29,7 @@ impl<'a> Reader<'a, '_> {
 
     pub(super) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
         let pointer = self.pointer(name);
-        self.faults.push(Fault {
-            message: message.into(),
-            reason,
-            pointer,
-        });
+        self.faults.push(Fault { message: message.into(), reason, pointer });
     }
 
     /// A string of at most `max` characters, or a scalar as its text.
@@ -48,8 +44,15 @@ impl<'a> Reader<'a, '_> {
         };
         let text = match kind(raw) {
             "null" => return Field::Null,
-            "string" => serde_json::from_str(raw.get()).unwrap_or_default(),
-            "number" | "boolean" => raw.get().to_owned(),
+            "string" => match serde_json::from_str(raw.get()) {
+                Ok(text) => text,
+                Err(error) => {
+                    self.fault(name, "cast", format!("Path `{path}` is not a text: {error}"));
+                    return Field::Absent;
+                }
+            },
+            "boolean" => raw.get().to_owned(),
+            "number" => number_as_text(raw.get()),
             _ => {
                 self.fault(name, "cast", cast_error("string", raw, path, None));
                 return Field::Absent;
@@ -57,9 +60,8 @@ impl<'a> Reader<'a, '_> {
         };
         if text.chars().count() > max {
             let shown = shorten(&text);
-            let message = format!(
-                "Path `{path}` (`{shown}`) is longer than the maximum allowed length ({max})."
-            );
+            let message =
+                format!("Path `{path}` (`{shown}`) is longer than the maximum allowed length ({max}).");
             self.fault(name, "too_long", message);
         }
         Field::Value(text)
@@ -72,15 +74,9 @@ impl<'a> Reader<'a, '_> {
         if kind(raw) == "null" {
             return Field::Null;
         }
-        let id = serde_json::from_str::<String>(raw.get())
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let id = serde_json::from_str::<String>(raw.get()).ok().and_then(|text| text.parse().ok());
         if id.is_none() {
-            self.fault(
-                name,
-                "cast",
-                cast_error("ObjectId", raw, name, Some("BSONTypeError")),
-            );
+            self.fault(name, "cast", cast_error("ObjectId", raw, name, Some("BSONTypeError")));
         }
         id.map_or(Field::Absent, Field::Value)
     }
@@ -103,48 +99,46 @@ impl<'a> Reader<'a, '_> {
         }
         let fields = read_fields(raw);
         if fields.is_none() {
-            self.fault(
-                name,
-                "cast",
-                cast_error("Embedded", raw, name, Some("ObjectExpectedError")),
-            );
+            self.fault(name, "cast", cast_error("Embedded", raw, name, Some("ObjectExpectedError")));
         }
         fields.map_or(Field::Absent, Field::Value)
     }
 
-    /// The objects of the array under `name`. A single object counts as an array of one where
-    /// `wrap` says so; `null` elements count as empty objects, so that every rule is applied to them.
-    pub(super) fn objects(&mut self, name: &str, wrap: bool) -> Field<Vec<Fields<'a>>> {
-        let Some(raw) = self.raw(name) else {
-            return Field::Absent;
-        };
-        let elements = match kind(raw) {
-            "null" => return Field::Null,
-            "Array" => serde_json::from_str(raw.get()).unwrap_or_default(),
-            "Object" if wrap => vec![raw],
+    /// The elements of the array under `name`, each with its place. A single object counts as an
+    /// array of one where `wrap` says so.
+    pub(super) fn elements(&mut self, name: &str, wrap: bool) -> Field<Vec<(String, &'a RawValue)>> {
+        let Some(raw) = self.raw(name) else { return Field::Absent };
+        match kind(raw) {
+            "null" => Field::Null,
+            "Array" => {
+                let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+                let place = |(index, element)| (format!("{name}/{index}"), element);
+                Field::Value(elements.into_iter().enumerate().map(place).collect())
+            }
+            "Object" if wrap => Field::Value(vec![(name.to_owned(), raw)]),
             _ => {
-                self.fault(
-                    name,
-                    "cast",
-                    cast_error("embedded", raw, name, Some("ObjectParameterError")),
-                );
-                return Field::Absent;
+                self.fault(name, "cast", cast_error("embedded", raw, name, Some("ObjectParameterError")));
+                Field::Absent
+            }
+        }
+    }
+
+    /// A reader of one element; `null` counts as an empty object, so that every rule is applied to it.
+    pub(super) fn element<'b>(
+        &mut self,
+        list: &str,
+        place: &str,
+        raw: &'b RawValue,
+    ) -> Option<Reader<'b, '_>> {
+        let fields = match kind(raw) {
+            "null" => Fields::new(),
+            "Object" => read_fields(raw)?,
+            _ => {
+                self.fault(place, "cast", cast_error("embedded", raw, list, Some("ObjectParameterError")));
+                return None;
             }
         };
-        let mut objects = Vec::with_capacity(elements.len());
-        for (index, element) in elements.into_iter().enumerate() {
-            objects.push(match kind(element) {
-                "null" => Fields::new(),
-                "Object" => read_fields(element).unwrap_or_default(),
-                _ => {
-                    let message =
-                        cast_error("embedded", element, name, Some("ObjectParameterError"));
-                    self.fault(&format!("{name}/{index}"), "cast", message);
-                    continue;
-                }
-            });
-        }
-        Field::Value(objects)
+        Some(Reader { fields, pointer: self.pointer(place), faults: self.faults })
     }
 }
 
@@ -165,13 +159,8 @@ fn cast_error(to: &str, raw: &RawValue, path: &str, cause: Option<&str>) -> Stri
         Value::String(text) => shorten(text),
         other => shorten(&inspect(other, 0)),
     };
-    let because = cause
-        .map(|cause| format!(" because of \"{cause}\""))
-        .unwrap_or_default();
-    format!(
-        "Cast to {to} failed for value \"{shown}\" (type {}) at path \"{path}\"{because}",
-        kind(raw)
-    )
+    let because = cause.map(|cause| format!(" because of \"{cause}\"")).unwrap_or_default();
+    format!("Cast to {to} failed for value \"{shown}\" (type {}) at path \"{path}\"{because}", kind(raw))
 }
 
 /// Shows a value as the upstream service's runtime does (Node's `util.inspect`), on one line.
@@ -187,13 +176,12 @@ fn inspect(value: &Value, depth: usize) -> String {
         Value::String(text) => format!("'{text}'"),
         Value::Array(_) if depth > 2 => "[Array]".into(),
         Value::Object(_) if depth > 2 => "[Object]".into(),
-        Value::Array(items) => list(
-            items.iter().map(|item| inspect(item, depth + 1)).collect(),
-            '[',
-            ']',
-        ),
+        Value::Array(items) => list(items.iter().map(|item| inspect(item, depth + 1)).collect(), '[', ']'),
         Value::Object(members) => {
             let show = |(name, member): (&String, &Value)| {
+                let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
+                    && !name.starts_with(|c: char| c.is_ascii_digit());
+                let name = if plain && !name.is_empty() { name.clone() } else { format!("'{name}'") };
                 format!("{name}: {}", inspect(member, depth + 1))
             };
             list(members.iter().map(show).collect(), '{', '}')
@@ -202,7 +190,15 @@ fn inspect(value: &Value, depth: usize) -> String {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// The text upstream's runtime gives a number: without a fraction or an exponent it does not need.
+fn number_as_text(raw: &str) -> String {
+    match raw.parse::<f64>() {
+        Ok(number) if raw.contains(['.', 'e', 'E']) && number.abs() < 1e21 => number.to_string(),
+        _ => raw.to_owned(),
+    }
+}
+
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_ECHO) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::parse::{MAX_FAULTS, bounded};
 use super::{Fault, ObjectId};
 
 /// A member of a JSON object that may be missing, `null`, or a value; a client can tell the three
@@ -102,11 +103,7 @@ pub struct Node {
     pub name: Field<String>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
     pub description: Field<String>,
-    #[serde(
-        default,
-        rename = "credentials_id",
-        skip_serializing_if = "Field::is_absent"
-    )]
+    #[serde(default, rename = "credentials_id", skip_serializing_if = "Field::is_absent")]
     pub credentials_id: Field<ObjectId>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
     pub fields: Field<Json>,
@@ -156,30 +153,23 @@ impl Document {
     /// What the flow lacks to run, in document order; empty when it can be started.
     #[must_use]
     pub fn missing_to_run(&self) -> Vec<Fault> {
-        self.graph
-            .nodes
-            .iter()
-            .enumerate()
-            .flat_map(|(index, node)| node.missing_to_run(index))
-            .collect()
+        let nodes = self.graph.nodes.iter().enumerate();
+        let missing = nodes.flat_map(|(index, node)| node.missing_to_run(&format!("/graph/nodes/{index}")));
+        bounded(missing, MAX_FAULTS)
     }
 }
 
 impl Node {
-    pub(super) fn missing_to_run(&self, index: usize) -> impl Iterator<Item = Fault> + use<> {
-        let function = self
-            .function
-            .value()
-            .is_none_or(String::is_empty)
-            .then(|| Fault {
-                message: "Flow nodes require a function.".into(),
-                reason: "node.function.required",
-                pointer: format!("/graph/nodes/{index}/function"),
-            });
+    pub(super) fn missing_to_run(&self, pointer: &str) -> impl Iterator<Item = Fault> + use<> {
+        let function = self.function.value().is_none_or(String::is_empty).then(|| Fault {
+            message: "Flow nodes require a function.".into(),
+            reason: "node.function.required",
+            pointer: format!("{pointer}/function"),
+        });
         let component = self.component_id.value().is_none().then(|| Fault {
             message: "Flow nodes require a componentId.".into(),
             reason: "node.componentId.required",
-            pointer: format!("/graph/nodes/{index}/componentId"),
+            pointer: format!("{pointer}/componentId"),
         });
         function.into_iter().chain(component)
     }

@@ -27,9 +27,7 @@ impl ObjectId {
         static LAST: Mutex<(u64, u64)> = Mutex::new((0, 0));
 
         let now = Timestamp::now().millis();
-        let mut last = LAST
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if now > last.0 {
             let mut random = [0; 8];
             // A failing system generator leaves zeroes: ids stay ordered, and the write that uses
@@ -53,14 +51,9 @@ impl ObjectId {
     /// When this id was generated, to the millisecond for our own ids.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
-        let number = self
-            .0
-            .iter()
-            .fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
+        let number = self.0.iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
         let seconds = u64::try_from(number >> 64).unwrap_or_default();
-        let millis = u64::try_from(number >> 54 & 0x3ff)
-            .unwrap_or_default()
-            .min(999);
+        let millis = u64::try_from(number >> 54 & 0x3ff).unwrap_or_default().min(999);
         Timestamp::from_millis(seconds * 1000 + millis)
     }
 
@@ -80,9 +73,7 @@ impl FromStr for ObjectId {
         if text.len() == 24 && text.is_ascii() {
             let digit = |byte: &u8| char::from(*byte).to_digit(16);
             for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-                let value = pair
-                    .iter()
-                    .try_fold(0, |sum, d| digit(d).map(|d| sum * 16 + d));
+                let value = pair.iter().try_fold(0, |sum, d| digit(d).map(|d| sum * 16 + d));
                 *byte = value.and_then(|v| u8::try_from(v).ok()).ok_or(InvalidId)?;
             }
             return Ok(Self(bytes));
@@ -117,9 +108,7 @@ impl Serialize for ObjectId {
 
 impl<'de> Deserialize<'de> for ObjectId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -144,11 +133,7 @@ impl FlowId {
     /// Spreads ids evenly over `shards`; stable for ever, because stored rows depend on it.
     #[must_use]
     pub fn shard(&self, shards: u8) -> u8 {
-        let sum = self
-            .0
-            .as_bytes()
-            .iter()
-            .fold(0_u32, |sum, byte| sum * 31 % 65_521 + u32::from(*byte));
+        let sum = self.0.as_bytes().iter().fold(0_u32, |sum, byte| sum * 31 % 65_521 + u32::from(*byte));
         u8::try_from(sum % u32::from(shards.max(1))).unwrap_or_default()
     }
 }
@@ -184,26 +169,14 @@ mod tests {
         let before = Timestamp::now();
         let ids: Vec<_> = (0..10_000).map(|_| ObjectId::generate()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(
-            ids.iter()
-                .all(|id| id.timestamp() >= before && id.timestamp() <= Timestamp::now())
-        );
+        assert!(ids.iter().all(|id| id.timestamp() >= before && id.timestamp() <= Timestamp::now()));
     }
 
     #[test]
     fn twelve_characters_are_an_id() {
-        assert_eq!(
-            "abcdefghijkl".parse::<ObjectId>().unwrap().to_string(),
-            "6162636465666768696a6b6c"
-        );
+        assert_eq!("abcdefghijkl".parse::<ObjectId>().unwrap().to_string(), "6162636465666768696a6b6c");
         assert!("äöüäöüäöüäöü".parse::<ObjectId>().is_ok());
-        for bad in [
-            "",
-            "xx",
-            "SDSADGSDGH",
-            "5ca5c44c187c040010a9bb8",
-            "5ca5c44c187c040010a9bb8z",
-        ] {
+        for bad in ["", "xx", "SDSADGSDGH", "5ca5c44c187c040010a9bb8", "5ca5c44c187c040010a9bb8z"] {
             assert_eq!(bad.parse::<ObjectId>(), Err(InvalidId), "{bad}");
         }
     }

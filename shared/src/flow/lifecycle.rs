@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Field, Owner};
-use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS};
+use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, too_many_owners};
 use super::{FlowId, ObjectId, Timestamp, read_fields};
 use crate::identity::Caller;
 
@@ -67,10 +67,7 @@ pub struct Actor {
 
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
-        Self {
-            user: caller.sub.clone(),
-            tenant: caller.tenant.clone(),
-        }
+        Self { user: caller.sub.clone(), tenant: caller.tenant.clone() }
     }
 }
 
@@ -132,26 +129,16 @@ impl Flow {
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn create(
-        caller: &Caller,
-        fields: Fields<'_>,
-        check: ComponentCheck,
-    ) -> Result<Self, Vec<Fault>> {
+    pub fn create(caller: &Caller, fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Vec<Fault>> {
         let mut document = Document::parse(fields, check)?;
         if !caller.is_admin() {
             document.tenant = caller.tenant.clone().map_or(Field::Absent, Field::Value);
         }
         if !document.is_owned_by(&caller.sub) {
-            document.owners.push(Owner {
-                id: caller.sub.clone(),
-                kind: "user".into(),
-            });
+            document.owners.push(Owner { id: caller.sub.clone(), kind: "user".into() });
         }
         if let Some(tenant) = &caller.tenant {
-            let owner = Owner {
-                id: tenant.clone(),
-                kind: "tenant".into(),
-            };
+            let owner = Owner { id: tenant.clone(), kind: "tenant".into() };
             if !document.owners.contains(&owner) {
                 document.owners.push(owner);
             }
@@ -211,20 +198,14 @@ impl Flow {
     /// change, so an owner alone could seize the flow from the tenant.
     fn keep_owners(&self, caller: &Caller, document: &mut Document) {
         if !document.is_owned_by(&caller.sub) {
-            document.owners.push(Owner {
-                id: caller.sub.clone(),
-                kind: "user".into(),
-            });
+            document.owners.push(Owner { id: caller.sub.clone(), kind: "user".into() });
         }
         let may_leave_tenant = caller.is_admin() || caller.sub == self.creator;
         if let Some(tenant) = caller.tenant.as_ref().filter(|_| !may_leave_tenant)
             && self.document.is_owned_by(tenant)
             && !document.is_owned_by(tenant)
         {
-            document.owners.push(Owner {
-                id: tenant.clone(),
-                kind: "tenant".into(),
-            });
+            document.owners.push(Owner { id: tenant.clone(), kind: "tenant".into() });
         }
     }
 
@@ -274,15 +255,10 @@ impl Flow {
             (RunEvent::Failed(_), Status::Starting | Status::Active) => Status::Stopping,
             _ => return None,
         };
-        let mut next = self.next(Actor {
-            user: String::new(),
-            tenant: None,
-        });
+        let mut next = self.next(Actor { user: String::new(), tenant: None });
         next.status = status;
         if let RunEvent::Failed(reason) = event {
-            let reason = reason
-                .as_deref()
-                .unwrap_or("The orchestrator reported that the flow failed.");
+            let reason = reason.as_deref().unwrap_or("The orchestrator reported that the flow failed.");
             next.status_reason = Some(reason.chars().take(MAX_REASON).collect());
         }
         if status == Status::Inactive {
@@ -299,16 +275,11 @@ impl Flow {
         if !self.document.is_owned_by(id) {
             return None;
         }
-        let mut next = self.next(Actor {
-            user: String::new(),
-            tenant: None,
-        });
+        let mut next = self.next(Actor { user: String::new(), tenant: None });
         next.document.owners.retain(|owner| owner.id != id);
         next.revision += 1;
         next.updated_at = next.changed_at;
-        if next.document.owners.is_empty()
-            && matches!(self.status, Status::Starting | Status::Active)
-        {
+        if next.document.owners.is_empty() && matches!(self.status, Status::Starting | Status::Active) {
             next.status = Status::Stopping;
             next.status_reason = Some("The last owner of the flow was deleted.".into());
         }
@@ -316,32 +287,24 @@ impl Flow {
     }
 
     fn next(&self, actor: Actor) -> Self {
-        Self {
-            sequence: self.sequence + 1,
-            changed_at: Timestamp::now(),
-            actor,
-            ..self.clone()
-        }
+        Self { sequence: self.sequence + 1, changed_at: Timestamp::now(), actor, ..self.clone() }
     }
 }
 
 fn check_owners(document: &Document) -> Result<(), Vec<Fault>> {
-    if document.owners.len() <= MAX_OWNERS {
-        return Ok(());
+    let mut faults = Vec::new();
+    if document.owners.len() > MAX_OWNERS {
+        too_many_owners(&mut faults);
     }
-    let message = format!("Flows can have at most {MAX_OWNERS} owners.");
-    Err(vec![Fault {
-        message,
-        reason: "flow.owners.too_many",
-        pointer: "/owners".into(),
-    }])
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COMPLETE: &str = r#"{"graph":{"nodes":[{"id":"a","componentId":"5ca5c44c187c040010a9bb8b","function":"f"}]}}"#;
+    const COMPLETE: &str =
+        r#"{"graph":{"nodes":[{"id":"a","componentId":"5ca5c44c187c040010a9bb8b","function":"f"}]}}"#;
 
     fn fields(body: &str) -> Fields<'_> {
         serde_json::from_str(body).unwrap()
@@ -352,12 +315,9 @@ mod tests {
     }
 
     fn flow(status: Status) -> Flow {
-        let mut flow = Flow::create(
-            &caller("anna", Some("acme"), &[]),
-            fields(COMPLETE),
-            ComponentCheck::AtStart,
-        )
-        .unwrap();
+        let mut flow =
+            Flow::create(&caller("anna", Some("acme"), &[]), fields(COMPLETE), ComponentCheck::AtStart)
+                .unwrap();
         flow.status = status;
         flow.run_id = (status != Status::Inactive).then(ObjectId::generate);
         flow
@@ -371,51 +331,18 @@ mod tests {
         // from, start, stop, started, stopped, failed; None is "stays as it is".
         for (from, start, stop, started, stopped, failure) in [
             (Inactive, Ok(Some(Starting)), None, None, None, None),
-            (
-                Starting,
-                Ok(None),
-                Some(Stopping),
-                Some(Active),
-                None,
-                Some(Stopping),
-            ),
-            (
-                Active,
-                Ok(None),
-                Some(Stopping),
-                None,
-                Some(Inactive),
-                Some(Stopping),
-            ),
-            (
-                Stopping,
-                Err(StartError::Stopping),
-                None,
-                None,
-                Some(Inactive),
-                None,
-            ),
+            (Starting, Ok(None), Some(Stopping), Some(Active), None, Some(Stopping)),
+            (Active, Ok(None), Some(Stopping), None, Some(Inactive), Some(Stopping)),
+            (Stopping, Err(StartError::Stopping), None, None, Some(Inactive), None),
         ] {
             let flow = flow(from);
             let status = |next: Option<Flow>| next.map(|next| next.status);
             assert_eq!(flow.start(&anna).map(status), start, "start {from}");
             assert_eq!(status(flow.stop(&anna)), stop, "stop {from}");
-            assert_eq!(
-                status(flow.after(&RunEvent::Started, None)),
-                started,
-                "started {from}"
-            );
-            assert_eq!(
-                status(flow.after(&RunEvent::Stopped, None)),
-                stopped,
-                "stopped {from}"
-            );
+            assert_eq!(status(flow.after(&RunEvent::Started, None)), started, "started {from}");
+            assert_eq!(status(flow.after(&RunEvent::Stopped, None)), stopped, "stopped {from}");
             assert_eq!(status(flow.after(&failed, None)), failure, "failed {from}");
-            assert_eq!(
-                flow.after(&RunEvent::Started, Some("another run")),
-                None,
-                "other run {from}"
-            );
+            assert_eq!(flow.after(&RunEvent::Started, Some("another run")), None, "other run {from}");
         }
     }
 
@@ -433,9 +360,7 @@ mod tests {
         let body = r#"{"graph":{"nodes":[{"id":"a"}]}}"#;
         let anna = caller("anna", None, &[]);
         let flow = Flow::create(&anna, fields(body), ComponentCheck::AtStart).unwrap();
-        let Err(StartError::Incomplete(missing)) = flow.start(&anna) else {
-            panic!("it started")
-        };
+        let Err(StartError::Incomplete(missing)) = flow.start(&anna) else { panic!("it started") };
         assert_eq!(missing.len(), 2);
     }
 
@@ -448,72 +373,37 @@ mod tests {
             r#"{"owners":[]}"#,
             r#"{"owners":[{"id":"peer","type":"user"}],"name":"y"}"#,
         ] {
-            flow = flow
-                .patch(&peer, fields(body), ComponentCheck::AtStart)
-                .unwrap()
-                .unwrap_or(flow);
+            flow = flow.patch(&peer, fields(body), ComponentCheck::AtStart).unwrap().unwrap_or(flow);
             assert!(flow.document.is_owned_by("acme"), "{body}");
         }
         let anna = caller("anna", Some("acme"), &[]);
-        let mine = flow
-            .patch(&anna, fields(r#"{"owners":[]}"#), ComponentCheck::AtStart)
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            mine.document.owners,
-            [Owner {
-                id: "anna".into(),
-                kind: "user".into()
-            }]
-        );
+        let mine = flow.patch(&anna, fields(r#"{"owners":[]}"#), ComponentCheck::AtStart).unwrap().unwrap();
+        assert_eq!(mine.document.owners, [Owner { id: "anna".into(), kind: "user".into() }]);
     }
 
     #[test]
     fn tenants_come_from_the_token() {
         let body = COMPLETE.replacen('{', r#"{"tenant":"other","#, 1);
         let create = |caller: &Caller| {
-            Flow::create(caller, fields(&body), ComponentCheck::AtStart)
-                .unwrap()
-                .document
-                .tenant
+            Flow::create(caller, fields(&body), ComponentCheck::AtStart).unwrap().document.tenant
         };
-        assert_eq!(
-            create(&caller("anna", Some("acme"), &[])),
-            Field::Value("acme".into())
-        );
+        assert_eq!(create(&caller("anna", Some("acme"), &[])), Field::Value("acme".into()));
         assert_eq!(create(&caller("anna", None, &[])), Field::Absent);
-        assert_eq!(
-            create(&caller("root", None, &["all"])),
-            Field::Value("other".into())
-        );
+        assert_eq!(create(&caller("root", None, &["all"])), Field::Value("other".into()));
     }
 
     #[test]
     fn null_clears_and_absence_keeps() {
         let anna = caller("anna", Some("acme"), &[]);
         let named = flow(Status::Inactive)
-            .patch(
-                &anna,
-                fields(r#"{"name":"n","type":"t"}"#),
-                ComponentCheck::AtStart,
-            )
+            .patch(&anna, fields(r#"{"name":"n","type":"t"}"#), ComponentCheck::AtStart)
             .unwrap()
             .unwrap();
-        let cleared = named
-            .patch(&anna, fields(r#"{"name":null}"#), ComponentCheck::AtStart)
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (cleared.document.name, cleared.document.kind),
-            (Field::Null, Field::Value("t".into()))
-        );
-        assert_eq!(
-            named.patch(&anna, fields("{}"), ComponentCheck::AtStart),
-            Ok(None)
-        );
-        let faults = named
-            .patch(&anna, fields(r#"{"graph":null}"#), ComponentCheck::AtStart)
-            .unwrap_err();
+        let cleared =
+            named.patch(&anna, fields(r#"{"name":null}"#), ComponentCheck::AtStart).unwrap().unwrap();
+        assert_eq!((cleared.document.name, cleared.document.kind), (Field::Null, Field::Value("t".into())));
+        assert_eq!(named.patch(&anna, fields("{}"), ComponentCheck::AtStart), Ok(None));
+        let faults = named.patch(&anna, fields(r#"{"graph":null}"#), ComponentCheck::AtStart).unwrap_err();
         assert_eq!(faults[0].message, "Flows require a graph.");
     }
 
@@ -530,16 +420,10 @@ mod tests {
 
     #[test]
     fn owners_are_bounded() {
-        let owners: Vec<_> = (0..MAX_OWNERS)
-            .map(|n| format!(r#"{{"id":"o{n}","type":"user"}}"#))
-            .collect();
+        let owners: Vec<_> = (0..MAX_OWNERS).map(|n| format!(r#"{{"id":"o{n}","type":"user"}}"#)).collect();
         let body = COMPLETE.replacen('{', &format!(r#"{{"owners":[{}],"#, owners.join(",")), 1);
-        let faults = Flow::create(
-            &caller("anna", None, &[]),
-            fields(&body),
-            ComponentCheck::AtStart,
-        )
-        .unwrap_err();
+        let faults =
+            Flow::create(&caller("anna", None, &[]), fields(&body), ComponentCheck::AtStart).unwrap_err();
         assert_eq!(faults[0].reason, "flow.owners.too_many");
     }
 }

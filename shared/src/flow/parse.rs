@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use croner::parser::{CronParser, Seconds, Year};
 use serde_json::value::RawValue;
 
-use super::cast::Reader;
+use super::cast::{Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
 
 /// How many owners a flow may have. A change of all of them must fit the 100 items of one
@@ -15,11 +15,16 @@ pub const MAX_OWNERS: usize = 48;
 
 const MAX_NAME: usize = 256;
 const MAX_DESCRIPTION: usize = 4096;
+/// Faults reported of one document.
+pub(super) const MAX_FAULTS: usize = 1000;
+
 const MAX_NODE_ID: usize = 30;
 const MAX_EDGE_ID: usize = 10;
 const MAX_CONDITION: usize = 30;
 /// For everything that has no limit of its own but is stored in an index.
 const MAX_TEXT: usize = 256;
+/// The body is limited, and that is enough.
+const UNLIMITED: usize = usize::MAX;
 
 /// The members of a JSON object, unread. Of a repeated member the last one counts.
 pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
@@ -41,6 +46,22 @@ pub struct Fault {
     pub pointer: String,
 }
 
+/// At most `max` of these faults, and then one that says that there are more: no answer may be larger
+/// than what a gateway passes on.
+#[must_use]
+pub fn bounded(faults: impl IntoIterator<Item = Fault>, max: usize) -> Vec<Fault> {
+    let mut faults = faults.into_iter();
+    let mut shown: Vec<_> = faults.by_ref().take(max).collect();
+    if faults.next().is_some() {
+        shown.push(Fault {
+            message: "There are more faults.".into(),
+            reason: "more_faults",
+            pointer: String::new(),
+        });
+    }
+    shown
+}
+
 /// When a node must have a component and a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ComponentCheck {
@@ -59,11 +80,7 @@ impl Document {
     /// All faults of the body.
     pub fn parse(fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
-        let mut reader = Reader {
-            fields,
-            pointer: String::new(),
-            faults: &mut faults,
-        };
+        let mut reader = Reader { fields, pointer: String::new(), faults: &mut faults };
         let name = reader.string("name", MAX_NAME);
         let description = reader.string("description", MAX_DESCRIPTION);
         let kind = reader.string("type", MAX_TEXT);
@@ -73,21 +90,17 @@ impl Document {
         let flow_settings = reader.json("flowSettings");
         let graph = read_graph(&mut reader, check);
         let owners = read_owners(&mut reader);
-        if reader
-            .raw("status")
-            .is_some_and(|status| status.get() != "\"inactive\"")
-        {
-            let message =
-                "Flow status cannot be set manually. Use the flow start/stop end points instead.";
+        let is_inactive = |status: &RawValue| {
+            serde_json::from_str(status.get()).is_ok_and(|text: String| text == "inactive")
+        };
+        if reader.raw("status").is_some_and(|status| !is_inactive(status)) {
+            let message = "Flow status cannot be set manually. Use the flow start/stop end points instead.";
             reader.fault("status", "flow.status.read_only", message);
         }
         if let Some(graph) = &graph {
             check_references(graph, &mut reader);
         }
-        if cron
-            .value()
-            .is_some_and(|cron| !cron.is_empty() && !is_cron(cron))
-        {
+        if cron.value().is_some_and(|cron| !cron.is_empty() && !is_cron(cron)) {
             reader.fault("cron", "flow.cron.invalid", "Invalid cron expression.");
         }
         match graph {
@@ -102,7 +115,7 @@ impl Document {
                 from_template,
                 flow_settings,
             }),
-            _ => Err(faults),
+            _ => Err(bounded(faults, MAX_FAULTS)),
         }
     }
 }
@@ -117,172 +130,123 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<Grap
             return None;
         }
     };
-    let mut graph = Reader {
-        fields,
-        pointer: reader.pointer("graph"),
-        faults: reader.faults,
-    };
+    let mut graph = Reader { fields, pointer: reader.pointer("graph"), faults: reader.faults };
     let before = graph.faults.len();
-    let nodes = match graph.objects("nodes", true) {
+    let nodes = match graph.elements("nodes", true) {
         Field::Value(nodes) => nodes,
         _ => Vec::new(),
     };
-    let nodes_were_cast = graph.faults.len() == before;
-    let nodes: Vec<_> = nodes
-        .into_iter()
-        .enumerate()
-        .map(|(index, fields)| read_node(&mut graph, index, fields, check))
-        .collect();
-    if nodes.is_empty() && nodes_were_cast {
-        graph.fault(
-            "nodes",
-            "graph.nodes.required",
-            "Flows require at least one node.",
-        );
+    if nodes.is_empty() && graph.faults.len() == before {
+        graph.fault("nodes", "graph.nodes.required", "Flows require at least one node.");
     }
+    let several = nodes.len() > 1;
+    let nodes = read_nodes(&mut graph, nodes, check);
     let before = graph.faults.len();
-    let edges = match graph.objects("edges", true) {
+    let edges = match graph.elements("edges", true) {
         Field::Absent => Field::Value(Vec::new()),
         Field::Null => Field::Null,
-        Field::Value(edges) => Field::Value(
-            edges
-                .into_iter()
-                .enumerate()
-                .map(|(index, fields)| read_edge(&mut graph, index, fields))
-                .collect(),
-        ),
+        Field::Value(edges) => {
+            let edges = edges.into_iter().filter_map(|(place, raw)| read_edge(&mut graph, &place, raw));
+            Field::Value(edges.collect())
+        }
     };
-    let edges_were_cast = graph.faults.len() == before;
-    if nodes.len() > 1 && edges_were_cast && edges.value().is_none_or(Vec::is_empty) {
-        graph.fault(
-            "edges",
-            "graph.edges.required",
-            "Flows with more than one node require edges.",
-        );
+    if several && graph.faults.len() == before && edges.value().is_none_or(Vec::is_empty) {
+        graph.fault("edges", "graph.edges.required", "Flows with more than one node require edges.");
     }
     Some(Graph { nodes, edges })
 }
 
-fn read_node(
+fn read_nodes(
     graph: &mut Reader<'_, '_>,
-    index: usize,
-    fields: Fields<'_>,
+    elements: Vec<(String, &RawValue)>,
     check: ComponentCheck,
-) -> Node {
-    let pointer = graph.pointer(&format!("nodes/{index}"));
-    let mut reader = Reader {
-        fields,
-        pointer,
-        faults: graph.faults,
-    };
+) -> Vec<Node> {
+    let mut ids = HashSet::new();
+    let mut nodes = Vec::new();
+    for (place, raw) in elements {
+        // Nobody reads more; and a body of a megabyte can have a million.
+        if graph.faults.len() > MAX_FAULTS {
+            break;
+        }
+        let Some(node) = read_node(graph, &place, raw, check) else { continue };
+        if !node.id.is_empty() && !ids.insert(node.id.clone()) {
+            let message = format!("Flow node id \"{}\" is used more than once.", shorten(&node.id));
+            graph.fault(&format!("{place}/id"), "node.id.duplicate", message);
+        }
+        nodes.push(node);
+    }
+    nodes
+}
+
+fn read_node(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue, check: ComponentCheck) -> Option<Node> {
+    let mut reader = graph.element("nodes", place, raw)?;
     let before = reader.faults.len();
     let node = Node {
-        id: reader
-            .string("id", MAX_NODE_ID)
-            .value()
-            .cloned()
-            .unwrap_or_default(),
+        id: reader.string("id", MAX_NODE_ID).value().cloned().unwrap_or_default(),
         component_id: reader.object_id("componentId"),
-        function: reader.string("function", MAX_TEXT),
-        name: reader.string("name", MAX_NAME),
-        description: reader.string("description", MAX_DESCRIPTION),
+        function: reader.string("function", UNLIMITED),
+        name: reader.string("name", UNLIMITED),
+        description: reader.string("description", UNLIMITED),
         credentials_id: reader.object_id("credentials_id"),
         fields: reader.json("fields"),
         node_settings: reader.json("nodeSettings"),
     };
     // What could not be cast is there, only wrong: it is not reported as missing too.
-    let wrong: Vec<_> = reader
-        .faults
-        .iter()
-        .skip(before)
-        .map(|fault| fault.pointer.clone())
-        .collect();
+    let wrong: Vec<_> = reader.faults.iter().skip(before).map(|fault| fault.pointer.clone()).collect();
     if check == ComponentCheck::AtSave {
-        reader.faults.extend(
-            node.missing_to_run(index)
-                .filter(|fault| !wrong.contains(&fault.pointer)),
-        );
+        let missing = node.missing_to_run(&reader.pointer);
+        reader.faults.extend(missing.filter(|fault| !wrong.contains(&fault.pointer)));
     }
     if node.id.is_empty() && !wrong.contains(&reader.pointer("id")) {
         reader.fault("id", "node.id.required", "Flow nodes require an id.");
     }
-    node
+    Some(node)
 }
 
-fn read_edge(graph: &mut Reader<'_, '_>, index: usize, fields: Fields<'_>) -> Edge {
-    let pointer = graph.pointer(&format!("edges/{index}"));
-    let mut reader = Reader {
-        fields,
-        pointer,
-        faults: graph.faults,
-    };
+fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<Edge> {
+    if graph.faults.len() > MAX_FAULTS {
+        return None;
+    }
+    let mut reader = graph.element("edges", place, raw)?;
     let id = reader.string("id", MAX_EDGE_ID);
     let config = match reader.object("config") {
         Field::Absent => Field::Absent,
         Field::Null => Field::Null,
         Field::Value(fields) => {
             let pointer = reader.pointer("config");
-            let mut config = Reader {
-                fields,
-                pointer,
-                faults: reader.faults,
-            };
+            let mut config = Reader { fields, pointer, faults: reader.faults };
             Field::Value(EdgeConfig {
                 condition: config.string_at("condition", "config.condition", MAX_CONDITION),
                 mapper: config.json("mapper"),
             })
         }
     };
-    let target = required(
-        &mut reader,
-        "target",
-        "edge.target.required",
-        "Flow edges require a target.",
-        MAX_NODE_ID,
-    );
-    let source = required(
-        &mut reader,
-        "source",
-        "edge.source.required",
-        "Flow edges require a source.",
-        MAX_NODE_ID,
-    );
-    Edge {
-        id,
-        config,
-        source,
-        target,
-    }
+    let target =
+        required(&mut reader, "target", "edge.target.required", "Flow edges require a target.", UNLIMITED);
+    let source =
+        required(&mut reader, "source", "edge.source.required", "Flow edges require a source.", UNLIMITED);
+    Some(Edge { id, config, source, target })
 }
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
-    let Field::Value(owners) = reader.objects("owners", false) else {
+    let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
+    if owners.len() > MAX_OWNERS {
+        too_many_owners(reader.faults);
         return Vec::new();
-    };
-    let owners = owners.into_iter().enumerate().map(|(index, fields)| {
-        let pointer = reader.pointer(&format!("owners/{index}"));
-        let mut reader = Reader {
-            fields,
-            pointer,
-            faults: reader.faults,
-        };
-        let kind = required(
-            &mut reader,
-            "type",
-            "owner.type.required",
-            "Flow owners require a type.",
-            MAX_TEXT,
-        );
-        let id = required(
-            &mut reader,
-            "id",
-            "owner.id.required",
-            "Flow owners require an id.",
-            MAX_TEXT,
-        );
-        Owner { id, kind }
+    }
+    let owners = owners.into_iter().filter_map(|(place, raw)| {
+        let mut reader = reader.element("owners", &place, raw)?;
+        let kind =
+            required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
+        let id = required(&mut reader, "id", "owner.id.required", "Flow owners require an id.", MAX_TEXT);
+        Some(Owner { id, kind })
     });
     owners.collect()
+}
+
+pub(super) fn too_many_owners(faults: &mut Vec<Fault>) {
+    let message = format!("Flows can have at most {MAX_OWNERS} owners.");
+    faults.push(Fault { message, reason: "flow.owners.too_many", pointer: "/owners".into() });
 }
 
 /// A string that must be there. One that is empty counts as missing; one that cannot be cast has
@@ -306,24 +270,14 @@ fn required(
 }
 
 fn check_references(graph: &Graph, reader: &mut Reader<'_, '_>) {
-    let mut ids = HashSet::new();
-    for (index, node) in graph.nodes.iter().enumerate() {
-        if !ids.insert(node.id.as_str()) && !node.id.is_empty() {
-            let message = format!("Flow node id \"{}\" is used more than once.", node.id);
-            reader.fault(
-                &format!("graph/nodes/{index}/id"),
-                "node.id.duplicate",
-                message,
-            );
-        }
-    }
+    let ids: HashSet<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
     for (index, edge) in graph.edges.value().into_iter().flatten().enumerate() {
         for (end, name, reason, id) in [
             ("Edge source", "source", "edge.source.unknown", &edge.source),
             ("Edge target", "target", "edge.target.unknown", &edge.target),
         ] {
             if id.is_empty() || !ids.contains(id.as_str()) {
-                let shown = if id.is_empty() { "undefined" } else { id };
+                let shown = if id.is_empty() { "undefined".to_owned() } else { shorten(id) };
                 let message = format!("{end} with id \"{shown}\" could not be found among nodes.");
                 reader.fault(&format!("graph/edges/{index}/{name}"), reason, message);
             }
@@ -335,12 +289,7 @@ fn check_references(graph: &Graph, reader: &mut Reader<'_, '_>) {
 fn is_cron(text: &str) -> bool {
     // A nickname such as `@daily` is not among the fields the scheduler knows.
     !text.contains('@')
-        && CronParser::builder()
-            .seconds(Seconds::Optional)
-            .year(Year::Disallowed)
-            .build()
-            .parse(text)
-            .is_ok()
+        && CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text).is_ok()
 }
 
 #[cfg(test)]
@@ -355,11 +304,7 @@ mod tests {
     }
 
     fn messages(body: &str, check: ComponentCheck) -> Vec<String> {
-        parse(body, check)
-            .unwrap_err()
-            .into_iter()
-            .map(|fault| fault.message)
-            .collect()
+        parse(body, check).unwrap_err().into_iter().map(|fault| fault.message).collect()
     }
 
     fn with(member: &str) -> String {
@@ -371,11 +316,7 @@ mod tests {
         let body = r#"{"name":"n","description":"d","graph":{"nodes":[{"id":"a","name":"x"},{"id":"b","name":"y"}],"edges":[{"source":"a","target":"b"}]},"owners":[]}"#;
         let document = parse(body, ComponentCheck::AtStart).unwrap();
         assert_eq!(serde_json::to_string(&document).unwrap(), body);
-        let missing: Vec<_> = document
-            .missing_to_run()
-            .into_iter()
-            .map(|fault| fault.pointer)
-            .collect();
+        let missing: Vec<_> = document.missing_to_run().into_iter().map(|fault| fault.pointer).collect();
         assert_eq!(
             missing,
             [
@@ -407,17 +348,12 @@ mod tests {
     fn all_faults_come_at_once_with_their_pointers() {
         let body = r#"{"name":{"a":1},"graph":{"nodes":[{"id":{"b":[1,"x"]}},{"id":"s"},{"id":"s","componentId":"abc"}],"edges":[{"id":"xxxxxxxxxxx"}]},"owners":[{}],"status":"active","cron":"60 * * * *"}"#;
         let faults = parse(body, ComponentCheck::AtStart).unwrap_err();
-        let seen: Vec<_> = faults
-            .iter()
-            .map(|fault| (fault.pointer.as_str(), fault.message.as_str()))
-            .collect();
+        let seen: Vec<_> =
+            faults.iter().map(|fault| (fault.pointer.as_str(), fault.message.as_str())).collect();
         assert_eq!(
             seen,
             [
-                (
-                    "/name",
-                    r#"Cast to string failed for value "{ a: 1 }" (type Object) at path "name""#
-                ),
+                ("/name", r#"Cast to string failed for value "{ a: 1 }" (type Object) at path "name""#),
                 (
                     "/graph/nodes/0/id",
                     r#"Cast to string failed for value "{ b: [ 1, 'x' ] }" (type Object) at path "id""#
@@ -426,6 +362,7 @@ mod tests {
                     "/graph/nodes/2/componentId",
                     r#"Cast to ObjectId failed for value "abc" (type string) at path "componentId" because of "BSONTypeError""#
                 ),
+                ("/graph/nodes/2/id", "Flow node id \"s\" is used more than once."),
                 (
                     "/graph/edges/0/id",
                     "Path `id` (`xxxxxxxxxxx`) is longer than the maximum allowed length (10)."
@@ -437,10 +374,6 @@ mod tests {
                 (
                     "/status",
                     "Flow status cannot be set manually. Use the flow start/stop end points instead."
-                ),
-                (
-                    "/graph/nodes/2/id",
-                    "Flow node id \"s\" is used more than once."
                 ),
                 (
                     "/graph/edges/0/source",
@@ -472,14 +405,7 @@ mod tests {
             "0 0 L * *",
             "0 0 1W * *",
         ] {
-            assert!(
-                parse(
-                    &with(&format!(r#""cron":"{good}""#)),
-                    ComponentCheck::AtStart
-                )
-                .is_ok(),
-                "{good}"
-            );
+            assert!(parse(&with(&format!(r#""cron":"{good}""#)), ComponentCheck::AtStart).is_ok(), "{good}");
         }
         for bad in [
             "abcde",
@@ -498,10 +424,7 @@ mod tests {
             "5-1 * * * *",
         ] {
             assert_eq!(
-                messages(
-                    &with(&format!(r#""cron":"{bad}""#)),
-                    ComponentCheck::AtStart
-                ),
+                messages(&with(&format!(r#""cron":"{bad}""#)), ComponentCheck::AtStart),
                 ["Invalid cron expression."],
                 "{bad}"
             );
@@ -511,33 +434,18 @@ mod tests {
     #[test]
     fn values_are_kept_exactly_as_sent() {
         let body = r#"{"graph":{"nodes":[{"id":"a","fields":{"n":1.0,"big":123456789012345678901234567890,"$set":1,"a.b":[1e400, null]}}],"edges":null},"owners":[],"flowSettings":"str"}"#;
-        assert_eq!(
-            serde_json::to_string(&parse(body, ComponentCheck::AtStart).unwrap()).unwrap(),
-            body
-        );
+        assert_eq!(serde_json::to_string(&parse(body, ComponentCheck::AtStart).unwrap()).unwrap(), body);
     }
 
     #[test]
     fn lengths_are_bounded() {
-        for (member, max) in [
-            ("name", MAX_NAME),
-            ("description", MAX_DESCRIPTION),
-            ("type", MAX_TEXT),
-            ("tenant", MAX_TEXT),
-        ] {
+        for (member, max) in
+            [("name", MAX_NAME), ("description", MAX_DESCRIPTION), ("type", MAX_TEXT), ("tenant", MAX_TEXT)]
+        {
             let fits = "ü".repeat(max);
-            assert!(
-                parse(
-                    &with(&format!(r#""{member}":"{fits}""#)),
-                    ComponentCheck::AtStart
-                )
-                .is_ok()
-            );
-            let faults = parse(
-                &with(&format!(r#""{member}":"{fits}x""#)),
-                ComponentCheck::AtStart,
-            )
-            .unwrap_err();
+            assert!(parse(&with(&format!(r#""{member}":"{fits}""#)), ComponentCheck::AtStart).is_ok());
+            let faults =
+                parse(&with(&format!(r#""{member}":"{fits}x""#)), ComponentCheck::AtStart).unwrap_err();
             assert_eq!(faults[0].reason, "too_long");
             assert!(faults[0].message.len() < 400);
         }

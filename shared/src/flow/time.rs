@@ -13,9 +13,7 @@ impl Timestamp {
     /// The time by this machine's clock.
     #[must_use]
     pub fn now() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or_default())
     }
 
@@ -40,10 +38,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = i64::try_from(self.0)
-            .ok()
-            .and_then(DateTime::from_timestamp_millis)
-            .unwrap_or_default();
+        let time = i64::try_from(self.0).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
         f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
     }
 }

@@ -41,11 +41,7 @@ pub struct Caller {
 
 impl Caller {
     /// A caller with these permissions.
-    pub fn new(
-        sub: &str,
-        tenant: Option<&str>,
-        permissions: impl IntoIterator<Item = String>,
-    ) -> Self {
+    pub fn new(sub: &str, tenant: Option<&str>, permissions: impl IntoIterator<Item = String>) -> Self {
         Self {
             sub: sub.into(),
             tenant: tenant.map(Into::into),
@@ -67,7 +63,6 @@ impl Caller {
 
     /// The owner ids that make a flow the caller's.
     pub fn owner_ids(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.sub.as_str())
-            .chain(self.tenant.as_deref().filter(|tenant| *tenant != self.sub))
+        std::iter::once(self.sub.as_str()).chain(self.tenant.as_deref().filter(|tenant| *tenant != self.sub))
     }
 }

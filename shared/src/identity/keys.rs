@@ -8,9 +8,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::byte_stream::ByteStream;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::Mutex;
 
@@ -72,19 +70,14 @@ impl Keys {
     pub(super) fn open(source: &KeySource) -> Result<Self, KeyError> {
         Ok(match source {
             KeySource::Inline(text) => Self::Fixed(parse(text.as_bytes())?),
-            KeySource::File(path) => {
-                Self::Fixed(parse(&std::fs::read(path).map_err(KeyError::File)?)?)
-            }
+            KeySource::File(path) => Self::Fixed(parse(&std::fs::read(path).map_err(KeyError::File)?)?),
             KeySource::Url(url) => Self::Fetched(Box::new(FetchedKeys::new(url.clone()))),
             KeySource::Secret(secret) if secret.len() < MIN_SECRET_BYTES => {
                 return Err(KeyError::Empty);
             }
             KeySource::Secret(secret) => {
                 let decoding = DecodingKey::from_secret(secret.as_bytes());
-                Self::Secret(Arc::new(Key {
-                    decoding,
-                    algorithms: vec![Algorithm::HS256],
-                }))
+                Self::Secret(Arc::new(Key { decoding, algorithms: vec![Algorithm::HS256] }))
             }
         })
     }
@@ -115,14 +108,8 @@ struct State {
 
 impl FetchedKeys {
     fn new(url: String) -> Self {
-        let connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build();
-        Self {
-            url,
-            connector,
-            state: Mutex::default(),
-        }
+        let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
+        Self { url, connector, state: Mutex::default() }
     }
 
     async fn find(&self, kid: &str) -> Result<Option<Arc<Key>>, KeyError> {
@@ -130,14 +117,10 @@ impl FetchedKeys {
         let mut state = self.state.lock().await;
         let now = Timestamp::now();
         let younger = |time: Option<Timestamp>, than: Duration| {
-            time.is_some_and(|time| {
-                u128::from(now.millis().saturating_sub(time.millis())) < than.as_millis()
-            })
+            time.is_some_and(|time| u128::from(now.millis().saturating_sub(time.millis())) < than.as_millis())
         };
         let known = state.keys.get(kid).cloned();
-        if (known.is_some() && younger(state.fetched, MAX_AGE))
-            || younger(state.attempted, MIN_INTERVAL)
-        {
+        if (known.is_some() && younger(state.fetched, MAX_AGE)) || younger(state.attempted, MIN_INTERVAL) {
             return match known {
                 None if state.fetched.is_none() => Err(KeyError::Fetch("the last attempt failed")),
                 known => Ok(known),
@@ -161,24 +144,16 @@ impl FetchedKeys {
 
     async fn fetch(&self) -> Result<HashMap<String, Arc<Key>>, KeyError> {
         let mut request = HttpRequest::empty();
-        request
-            .set_uri(self.url.as_str())
-            .map_err(|_| KeyError::Fetch("the URL is not valid"))?;
+        request.set_uri(self.url.as_str()).map_err(|_| KeyError::Fetch("the URL is not valid"))?;
         let response = async {
-            let response = self
-                .connector
-                .call(request)
-                .await
-                .map_err(|_| KeyError::Fetch("no answer"))?;
+            let response = self.connector.call(request).await.map_err(|_| KeyError::Fetch("no answer"))?;
             if !response.status().is_success() {
                 return Err(KeyError::Fetch("the answer is not a success"));
             }
             let mut stream = ByteStream::new(response.into_body());
             let mut body = Vec::new();
-            while let Some(chunk) = stream
-                .try_next()
-                .await
-                .map_err(|_| KeyError::Fetch("the answer broke off"))?
+            while let Some(chunk) =
+                stream.try_next().await.map_err(|_| KeyError::Fetch("the answer broke off"))?
             {
                 body.extend_from_slice(&chunk);
                 if body.len() > MAX_JWKS_BYTES {
@@ -203,11 +178,7 @@ fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeyError> {
 
     let set: Set = serde_json::from_slice(text).map_err(KeyError::Parse)?;
     let mut keys = HashMap::new();
-    for jwk in set
-        .keys
-        .into_iter()
-        .filter_map(|key| serde_json::from_value::<Jwk>(key).ok())
-    {
+    for jwk in set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()) {
         let Some(kid) = jwk.common.key_id.clone() else {
             continue;
         };
@@ -216,20 +187,10 @@ fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeyError> {
             continue;
         }
         if let Ok(decoding) = DecodingKey::from_jwk(&jwk) {
-            keys.insert(
-                kid,
-                Arc::new(Key {
-                    decoding,
-                    algorithms,
-                }),
-            );
+            keys.insert(kid, Arc::new(Key { decoding, algorithms }));
         }
     }
-    if keys.is_empty() {
-        Err(KeyError::Empty)
-    } else {
-        Ok(keys)
-    }
+    if keys.is_empty() { Err(KeyError::Empty) } else { Ok(keys) }
 }
 
 /// What a key may verify: its kind decides, and its `alg`, `use` and `key_ops` where it has them. A
@@ -238,14 +199,8 @@ fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
 
     let common = &jwk.common;
-    if common
-        .public_key_use
-        .as_ref()
-        .is_some_and(|u| *u != PublicKeyUse::Signature)
-        || common
-            .key_operations
-            .as_ref()
-            .is_some_and(|ops| !ops.contains(&KeyOperations::Verify))
+    if common.public_key_use.as_ref().is_some_and(|u| *u != PublicKeyUse::Signature)
+        || common.key_operations.as_ref().is_some_and(|ops| !ops.contains(&KeyOperations::Verify))
     {
         return Vec::new();
     }
@@ -268,7 +223,5 @@ fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
 }
 
 fn key_algorithm(algorithm: Algorithm) -> Option<KeyAlgorithm> {
-    serde_json::to_value(algorithm)
-        .and_then(serde_json::from_value)
-        .ok()
+    serde_json::to_value(algorithm).and_then(serde_json::from_value).ok()
 }

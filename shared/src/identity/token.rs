@@ -53,10 +53,7 @@ impl Verifier {
     /// # Errors
     /// When fixed keys cannot be read.
     pub fn new(settings: AuthSettings) -> Result<Self, KeyError> {
-        Ok(Self {
-            keys: Keys::open(&settings.keys)?,
-            settings,
-        })
+        Ok(Self { keys: Keys::open(&settings.keys)?, settings })
     }
 
     /// The caller that the header proves, by RFC 7519 (7.2) with the advice of RFC 8725.
@@ -64,26 +61,17 @@ impl Verifier {
     /// # Errors
     /// See [`AuthError`]; every kind of invalid token gives the same.
     pub async fn verify(&self, header: Option<&str>) -> Result<Caller, AuthError> {
-        let token =
-            bearer(header.ok_or(AuthError::MissingHeader)?).ok_or(AuthError::InvalidHeader)?;
+        let token = bearer(header.ok_or(AuthError::MissingHeader)?).ok_or(AuthError::InvalidHeader)?;
         if token.len() > MAX_TOKEN_BYTES {
             return Err(AuthError::InvalidToken);
         }
         let header = decode_header(token).map_err(|_| AuthError::InvalidToken)?;
         let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
-        if !matches!(typ.trim_start_matches("application/"), "jwt" | "at+jwt")
-            || header.crit.is_some()
-        {
+        if !matches!(typ.trim_start_matches("application/"), "jwt" | "at+jwt") || header.crit.is_some() {
             return Err(AuthError::InvalidToken);
         }
-        let key = self
-            .keys
-            .find(header.kid.as_deref())
-            .await
-            .map_err(AuthError::NoKeys)?;
-        let key = key
-            .filter(|key| key.algorithms.contains(&header.alg))
-            .ok_or(AuthError::InvalidToken)?;
+        let key = self.keys.find(header.kid.as_deref()).await.map_err(AuthError::NoKeys)?;
+        let key = key.filter(|key| key.algorithms.contains(&header.alg)).ok_or(AuthError::InvalidToken)?;
 
         let mut validation = Validation::new(header.alg);
         validation.leeway = LEEWAY;
@@ -91,9 +79,7 @@ impl Verifier {
         validation.set_issuer(&[&self.settings.issuer]);
         validation.set_audience(&self.settings.audiences);
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        let claims = decode(token, &key.decoding, &validation)
-            .map_err(|_| AuthError::InvalidToken)?
-            .claims;
+        let claims = decode(token, &key.decoding, &validation).map_err(|_| AuthError::InvalidToken)?.claims;
         self.caller(&claims).ok_or(AuthError::InvalidToken)
     }
 
@@ -101,9 +87,7 @@ impl Verifier {
         // The library accepts a list of issuers too.
         claims.get("iss")?.as_str()?;
         let id = |value: &Value| {
-            let id = value
-                .as_str()
-                .filter(|id| !id.is_empty() && id.chars().count() <= MAX_ID_CHARACTERS);
+            let id = value.as_str().filter(|id| !id.is_empty() && id.chars().count() <= MAX_ID_CHARACTERS);
             id.map(ToOwned::to_owned)
         };
         let sub = id(claims.get("sub")?)?;
@@ -112,14 +96,8 @@ impl Verifier {
             Some(tenant) => Some(id(tenant)?),
         };
         let permissions: Vec<String> = match (claims.get("permissions"), claims.get("scope")) {
-            (Some(Value::Array(list)), _) => list
-                .iter()
-                .filter_map(Value::as_str)
-                .map(Into::into)
-                .collect(),
-            (None, Some(Value::String(scope))) => {
-                scope.split_ascii_whitespace().map(Into::into).collect()
-            }
+            (Some(Value::Array(list)), _) => list.iter().filter_map(Value::as_str).map(Into::into).collect(),
+            (None, Some(Value::String(scope))) => scope.split_ascii_whitespace().map(Into::into).collect(),
             _ => Vec::new(),
         };
         Some(Caller::new(&sub, tenant.as_deref(), permissions))

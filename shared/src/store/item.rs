@@ -58,13 +58,7 @@ impl Tombstone {
     pub(super) fn of(flow: &Flow, actor: Actor) -> Self {
         let deleted_at = Timestamp::now();
         let expires_at = deleted_at.seconds() + TOMBSTONE_SECONDS;
-        Self {
-            id: flow.id,
-            sequence: flow.sequence + 1,
-            deleted_at,
-            actor,
-            expires_at,
-        }
+        Self { id: flow.id, sequence: flow.sequence + 1, deleted_at, actor, expires_at }
     }
 }
 
@@ -99,10 +93,9 @@ pub(super) fn head_key(id: FlowId) -> Item {
 }
 
 pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
-    let json =
-        serde_json::to_vec(&flow.document).map_err(|error| Error::Unreadable(error.into()))?;
-    let document = zstd::bulk::compress(&json, COMPRESSION_LEVEL)
-        .map_err(|error| Error::Unreadable(error.into()))?;
+    let json = serde_json::to_vec(&flow.document).map_err(|error| Error::Unreadable(error.into()))?;
+    let document =
+        zstd::bulk::compress(&json, COMPRESSION_LEVEL).map_err(|error| Error::Unreadable(error.into()))?;
     if json.len() > MAX_DOCUMENT_BYTES || document.len() > MAX_PACKED_BYTES {
         return Err(Error::TooLarge);
     }
@@ -129,8 +122,7 @@ pub(super) fn tombstone_item(tombstone: &Tombstone) -> Result<Item, Error> {
 }
 
 fn with_key(key: Item, rest: &impl Serialize) -> Result<Item, Error> {
-    let mut item: Item =
-        serde_dynamo::to_item(rest).map_err(|error| Error::Unreadable(error.into()))?;
+    let mut item: Item = serde_dynamo::to_item(rest).map_err(|error| Error::Unreadable(error.into()))?;
     item.extend(key);
     Ok(item)
 }
@@ -199,11 +191,7 @@ impl Row {
     /// The listing rows of a flow: one per owner, and one among all flows.
     pub(super) fn all_of(flow: &Flow) -> Vec<Self> {
         let document = &flow.document;
-        let mut owners: Vec<_> = document
-            .owners
-            .iter()
-            .map(|owner| owner.id.clone())
-            .collect();
+        let mut owners: Vec<_> = document.owners.iter().map(|owner| owner.id.clone()).collect();
         owners.sort_unstable();
         owners.dedup();
         let name = document.name.value().cloned();
@@ -222,14 +210,17 @@ impl Row {
         };
         let mut rows: Vec<_> = owners
             .into_iter()
-            .map(|id| Self {
-                pk: Partition::Owner(id).key(),
-                status: Some(flow.status),
-                ..all.clone()
-            })
+            .map(|id| Self { pk: Partition::Owner(id).key(), status: Some(flow.status), ..all.clone() })
             .collect();
         rows.push(all);
         rows
+    }
+
+    /// About how many bytes the row takes.
+    pub(super) fn size(&self) -> usize {
+        let texts = [&self.name, &self.text, &self.kind].map(|text| text.as_ref().map_or(0, String::len));
+        let owners = self.owners.iter().flatten().map(String::len).sum::<usize>();
+        self.pk.len() + texts.iter().sum::<usize>() + owners + 200
     }
 
     pub(super) fn key(&self) -> Item {

@@ -129,13 +129,10 @@ impl Store {
     /// See [`Error`].
     pub async fn list(&self, query: &ListQuery) -> Result<FlowPage, Error> {
         let partitions = partitions(query);
-        let walk =
-            query.order.key == SortKey::CreatedAt && matches!(query.paging, Paging::After(_));
+        let walk = query.order.key == SortKey::CreatedAt && matches!(query.paging, Paging::After(_));
         // One more than the page, to know whether there is a next one.
         let limit = if walk { query.size + 1 } else { usize::MAX };
-        let rows = partitions
-            .iter()
-            .map(|partition| self.rows(partition, query, limit));
+        let rows = partitions.iter().map(|partition| self.rows(partition, query, limit));
         let mut rows: Vec<Row> = try_join_all(rows).await?.into_iter().flatten().collect();
         rows.sort_by(|a, b| compare(query.order, &position(a), &position(b)));
         rows.dedup_by_key(|row| row.sk);
@@ -143,16 +140,11 @@ impl Store {
         let (total, skipped) = match &query.paging {
             Paging::Number(number) => (Some(rows.len()), (number - 1).saturating_mul(query.size)),
             Paging::After(None) => (None, 0),
-            Paging::After(Some(last)) => (
-                None,
-                rows.partition_point(|row| compare(query.order, &position(row), last).is_le()),
-            ),
+            Paging::After(Some(last)) => {
+                (None, rows.partition_point(|row| compare(query.order, &position(row), last).is_le()))
+            }
         };
-        let mut page: Vec<Row> = rows
-            .into_iter()
-            .skip(skipped)
-            .take(query.size + 1)
-            .collect();
+        let mut page: Vec<Row> = rows.into_iter().skip(skipped).take(query.size + 1).collect();
         let mut more = page.len() > query.size;
         page.truncate(query.size);
 
@@ -177,21 +169,12 @@ impl Store {
             }
             last = Some(position(row));
         }
-        Ok(FlowPage {
-            flows,
-            total,
-            next: last.filter(|_| more),
-        })
+        Ok(FlowPage { flows, total, next: last.filter(|_| more) })
     }
 
     /// The rows of one partition that pass the filter, from where the page begins if that is known;
     /// at most about `limit`.
-    async fn rows(
-        &self,
-        partition: &Partition,
-        query: &ListQuery,
-        limit: usize,
-    ) -> Result<Vec<Row>, Error> {
+    async fn rows(&self, partition: &Partition, query: &ListQuery, limit: usize) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
         let mut start = match &query.paging {
             Paging::After(Some(last)) if query.order.key == SortKey::CreatedAt => {
@@ -209,17 +192,11 @@ impl Store {
                 .table_name(&self.table)
                 .key_condition_expression("pk = :pk")
                 .expression_attribute_values(":pk", AttributeValue::S(partition.key()))
-                .scan_index_forward(
-                    !(query.order.key == SortKey::CreatedAt && query.order.descending),
-                )
+                .scan_index_forward(!(query.order.key == SortKey::CreatedAt && query.order.descending))
                 .consistent_read(true)
                 .set_limit(i32::try_from(at_once).ok().filter(|_| filter.is_empty()))
                 .set_exclusive_start_key(start);
-            let output = filter
-                .apply(call, query.order.key)
-                .send()
-                .await
-                .map_err(error)?;
+            let output = filter.apply(call, query.order.key).send().await.map_err(error)?;
             for row in output.items.unwrap_or_default() {
                 rows.push(item::read::<Row>(row)?);
             }
@@ -235,15 +212,11 @@ impl Store {
 
     /// Of rows that have no status, those whose heads have this one.
     async fn with_status(&self, rows: Vec<Row>, status: Status) -> Result<Vec<Row>, Error> {
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.status.is_some());
+        let (known, unknown): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.status.is_some());
         let heads = self.heads(&unknown).await?;
         let found = unknown.into_iter().filter_map(|row| {
             let own = heads.get(&row.sk)?.0.status;
-            (own == status).then_some(Row {
-                status: Some(own),
-                ..row
-            })
+            (own == status).then_some(Row { status: Some(own), ..row })
         });
         Ok(known.into_iter().chain(found).collect())
     }
@@ -272,30 +245,19 @@ impl Store {
     async fn batch(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Error> {
         let mut items = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .consistent_read(true)
-                .build();
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
             let wanted = wanted.map_err(|error| Error::Refused(error.into()))?;
-            let call = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, wanted);
+            let call = self.client.batch_get_item().request_items(&self.table, wanted);
             let mut output = call.send().await.map_err(error)?;
-            let found = output
-                .responses
-                .as_mut()
-                .and_then(|tables| tables.remove(&self.table))
-                .unwrap_or_default();
+            let found =
+                output.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
             // What did not fit one answer of 16 MB is asked for again.
             keys = output
                 .unprocessed_keys
                 .and_then(|mut tables| tables.remove(&self.table))
                 .map_or_else(Vec::new, |rest| rest.keys);
             if found.is_empty() && !keys.is_empty() {
-                return Err(Error::Unavailable(
-                    "the table gives no part of a batch".into(),
-                ));
+                return Err(Error::Unavailable("the table gives no part of a batch".into()));
             }
             items.extend(found);
         }
@@ -316,11 +278,7 @@ fn partitions(query: &ListQuery) -> Vec<Partition> {
 }
 
 fn position(row: &Row) -> Position {
-    Position {
-        id: row.sk,
-        name: row.name.clone(),
-        updated_at: row.updated_at,
-    }
+    Position { id: row.sk, name: row.name.clone(), updated_at: row.updated_at }
 }
 
 fn compare(order: ListOrder, a: &Position, b: &Position) -> Ordering {
@@ -330,11 +288,7 @@ fn compare(order: ListOrder, a: &Position, b: &Position) -> Ordering {
         SortKey::Name => a.name.cmp(&b.name),
     };
     let ordering = by_key.then_with(|| a.id.cmp(&b.id));
-    if order.descending {
-        ordering.reverse()
-    } else {
-        ordering
-    }
+    if order.descending { ordering.reverse() } else { ordering }
 }
 
 /// The filter as DynamoDB applies it, so that rows that do not pass are not sent.
@@ -347,17 +301,9 @@ struct RowFilter {
 impl RowFilter {
     fn new(partition: &Partition, query: &ListQuery) -> Self {
         let filter = &query.filter;
-        let mut this = Self {
-            conditions: Vec::new(),
-            names: Vec::new(),
-            values: Vec::new(),
-        };
+        let mut this = Self { conditions: Vec::new(), names: Vec::new(), values: Vec::new() };
         if let (Partition::Owner(_), Some(status)) = (partition, filter.status) {
-            this.add(
-                "#status = :status",
-                ("#status", "status"),
-                (":status", status.as_str()),
-            );
+            this.add("#status = :status", ("#status", "status"), (":status", status.as_str()));
         }
         if let Some(kind) = &filter.kind {
             this.add("#type = :type", ("#type", "type"), (":type", kind));
@@ -370,22 +316,12 @@ impl RowFilter {
             );
         }
         if let Some(search) = &filter.search {
-            this.add(
-                "contains(#text, :search)",
-                ("#text", "text"),
-                (":search", &search_text(search)),
-            );
+            this.add("contains(#text, :search)", ("#text", "text"), (":search", &search_text(search)));
         }
-        if let Some(user) = filter
-            .user
-            .as_ref()
-            .filter(|user| *partition != Partition::Owner((*user).clone()))
+        if let Some(user) =
+            filter.user.as_ref().filter(|user| *partition != Partition::Owner((*user).clone()))
         {
-            this.add(
-                "contains(#owners, :user)",
-                ("#owners", "owners"),
-                (":user", user),
-            );
+            this.add("contains(#owners, :user)", ("#owners", "owners"), (":user", user));
         }
         this
     }
@@ -398,8 +334,7 @@ impl RowFilter {
     ) {
         self.conditions.push(condition);
         self.names.push(name);
-        self.values
-            .push((value.0, AttributeValue::S(value.1.to_owned())));
+        self.values.push((value.0, AttributeValue::S(value.1.to_owned())));
     }
 
     /// Whether every row passes in DynamoDB. (A status may still be filtered here afterwards.)
@@ -416,9 +351,9 @@ impl RowFilter {
         call = match key {
             SortKey::CreatedAt => call.projection_expression("pk, sk"),
             SortKey::UpdatedAt => call.projection_expression("pk, sk, updatedAt"),
-            SortKey::Name => call
-                .projection_expression("pk, sk, #name")
-                .expression_attribute_names("#name", "name"),
+            SortKey::Name => {
+                call.projection_expression("pk, sk, #name").expression_attribute_names("#name", "name")
+            }
         };
         if !self.is_empty() {
             call = call.filter_expression(self.conditions.join(" AND "));

@@ -22,6 +22,9 @@ pub use item::{Head, Tombstone, read_head};
 pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
 pub use retry::client_config;
 
+/// A transaction takes 4 MB; a head may be 400 KB of it.
+const MAX_ROWS_BYTES: usize = 3 * 1024 * 1024;
+
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Why a flow could not be read or written.
@@ -91,10 +94,7 @@ impl Store {
     /// # Errors
     /// When a setting is missing.
     pub async fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self::new(
-            &config::aws().await,
-            config::environment().table_name()?,
-        ))
+        Ok(Self::new(&config::aws().await, config::environment().table_name()?))
     }
 
     /// The flow, if there is one. One call.
@@ -119,10 +119,7 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn insert(&self, flow: &Flow) -> Result<(), Error> {
-        match self
-            .commit(None, item::live_item(flow)?, &Row::all_of(flow))
-            .await?
-        {
+        match self.commit(None, item::live_item(flow)?, &Row::all_of(flow)).await? {
             Committed::Yes => Ok(()),
             Committed::Overtaken(_) => Err(Error::Unavailable("the id is taken".into())),
         }
@@ -148,11 +145,9 @@ impl Store {
             };
             let (head, rows, next) = match change {
                 Change::Save(next) => (item::live_item(&next)?, Row::all_of(&next), Some(*next)),
-                Change::Delete(actor) => (
-                    item::tombstone_item(&Tombstone::of(&flow, actor))?,
-                    Vec::new(),
-                    None,
-                ),
+                Change::Delete(actor) => {
+                    (item::tombstone_item(&Tombstone::of(&flow, actor))?, Vec::new(), None)
+                }
                 Change::Keep => return Ok(Some(flow)),
             };
             match self.commit(Some(&flow), head, &rows).await? {
@@ -164,12 +159,7 @@ impl Store {
 
     /// Writes a head and what it changes of the listing rows, all or nothing, if the flow is still
     /// as it was `before`.
-    async fn commit(
-        &self,
-        before: Option<&Flow>,
-        head: Item,
-        rows: &[Row],
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, before: Option<&Flow>, head: Item, rows: &[Row]) -> Result<Committed, Error> {
         let put = || Put::builder().table_name(&self.table);
         let condition = put().set_item(Some(head));
         let condition = match before {
@@ -178,27 +168,20 @@ impl Store {
             Some(before) => condition
                 .condition_expression("#sequence = :seen")
                 .expression_attribute_names("#sequence", "sequence")
-                .expression_attribute_values(
-                    ":seen",
-                    AttributeValue::N(before.sequence.to_string()),
-                ),
+                .expression_attribute_values(":seen", AttributeValue::N(before.sequence.to_string())),
         };
-        let condition = condition
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut writes = vec![
-            TransactWriteItem::builder()
-                .put(condition.build().map_err(refused)?)
-                .build(),
-        ];
+        let condition =
+            condition.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut writes = vec![TransactWriteItem::builder().put(condition.build().map_err(refused)?).build()];
+        if rows.iter().map(Row::size).sum::<usize>() > MAX_ROWS_BYTES {
+            return Err(Error::TooLarge);
+        }
         let old_rows = before.map(Row::all_of).unwrap_or_default();
         for row in rows.iter().filter(|row| !old_rows.contains(row)) {
             let put = put().set_item(Some(row.item()?)).build().map_err(refused)?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
-        for row in old_rows
-            .iter()
-            .filter(|old| !rows.iter().any(|row| row.pk == old.pk))
-        {
+        for row in old_rows.iter().filter(|old| !rows.iter().any(|row| row.pk == old.pk)) {
             let delete = Delete::builder()
                 .table_name(&self.table)
                 .set_key(Some(row.key()))
@@ -206,13 +189,7 @@ impl Store {
                 .map_err(refused)?;
             writes.push(TransactWriteItem::builder().delete(delete).build());
         }
-        match self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .send()
-            .await
-        {
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
             Ok(_) => Ok(Committed::Yes),
             Err(failure) => match retry::failed_condition(failure.as_service_error()) {
                 Some(newer) => {
@@ -249,11 +226,7 @@ impl Store {
             .send()
             .await
             .map_err(error)?;
-        let rows = output
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(item::read::<Row>);
+        let rows = output.items.unwrap_or_default().into_iter().map(item::read::<Row>);
         rows.map(|row| row.map(|row| row.sk)).collect()
     }
 
@@ -263,12 +236,8 @@ impl Store {
     /// When the table does not answer.
     pub async fn ping(&self) -> Result<(), Error> {
         let key = |text: &str| AttributeValue::S(text.into());
-        let call = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("pk", key("PING"))
-            .key("sk", key("PING"));
+        let call =
+            self.client.get_item().table_name(&self.table).key("pk", key("PING")).key("sk", key("PING"));
         call.send().await.map(drop).map_err(error)
     }
 }
@@ -279,16 +248,10 @@ where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     let retryable = match failure.as_service_error() {
-        Some(service) => service
-            .code()
-            .is_some_and(|code| retry::PASSING.contains(&code)),
+        Some(service) => service.code().is_some_and(|code| retry::PASSING.contains(&code)),
         None => !matches!(failure, SdkError::ConstructionFailure(_)),
     };
-    if retryable {
-        Error::Unavailable(failure.into())
-    } else {
-        Error::Refused(failure.into())
-    }
+    if retryable { Error::Unavailable(failure.into()) } else { Error::Refused(failure.into()) }
 }
 
 fn refused(failure: aws_sdk_dynamodb::error::BuildError) -> Error {

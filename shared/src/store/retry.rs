@@ -43,10 +43,7 @@ pub fn client_config(aws: &SdkConfig) -> Builder {
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
-    Builder::from(aws)
-        .retry_config(retry)
-        .timeout_config(timeout)
-        .retry_classifier(CanceledTransaction)
+    Builder::from(aws).retry_config(retry).timeout_config(timeout).retry_classifier(CanceledTransaction)
 }
 
 /// The newest state of the item whose condition failed: the outer `None` when no condition did.
@@ -68,10 +65,8 @@ struct CanceledTransaction;
 
 impl ClassifyRetry for CanceledTransaction {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let error = context
-            .output_or_error()
-            .and_then(Result::err)
-            .and_then(|error| error.as_operation_error());
+        let error =
+            context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
         let canceled = match error.and_then(|error| error.downcast_ref()) {
             Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled,
             // An attempt whose answer did not come is still under way.
@@ -86,11 +81,7 @@ impl ClassifyRetry for CanceledTransaction {
                 .iter()
                 .any(|reason| reason.code().is_some_and(|code| codes.contains(&code)))
         };
-        if has(&[
-            "ConditionalCheckFailed",
-            "ValidationError",
-            "ItemCollectionSizeLimitExceeded",
-        ]) {
+        if has(&["ConditionalCheckFailed", "ValidationError", "ItemCollectionSizeLimitExceeded"]) {
             RetryAction::RetryForbidden
         } else if has(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
             RetryAction::throttling_error()
