@@ -54,7 +54,7 @@ async fn what_does_not_pass_in_time_is_503_and_nothing_is_half_written() {
     assert_eq!((status, &body["errors"][0]["message"]), (503, &json!("Please try again later.")));
     assert_eq!(headers["retry-after"], "1");
     stack.dynamodb.fail([]);
-    let scan = stack.client.scan().table_name(local::aws::TABLE).send().await.unwrap();
+    let scan = stack.client.scan().table_name(&stack.table).send().await.unwrap();
     assert_eq!(scan.count(), 0);
 }
 

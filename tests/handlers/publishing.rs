@@ -15,7 +15,7 @@ async fn image(stack: &Stack, name: &str) -> Value {
     let flow = Flow::create(&caller, read_fields(&body).unwrap(), ComponentCheck::AtStart).unwrap();
     stack.functions.store.insert(&flow).await.unwrap();
     let key = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.into());
-    let call = stack.client.get_item().table_name(local::aws::TABLE);
+    let call = stack.client.get_item().table_name(&stack.table);
     let output =
         call.key("pk", key(&format!("FLOW#{}", flow.id))).key("sk", key("HEAD")).send().await.unwrap();
     serde_json::to_value(serde_dynamo::Item::from(output.item.unwrap())).unwrap()

@@ -24,6 +24,7 @@ use shared::events::Publisher;
 use shared::flow::{ComponentCheck, Timestamp};
 use shared::identity::{AuthSettings, KeySource, Verifier};
 use shared::store::{Store, client_config};
+use tests::other_dynamodb;
 
 const EVENT: &str = include_str!("fixtures/http-api-v2.json");
 
@@ -35,6 +36,7 @@ pub(crate) struct Stack {
     pub(crate) messaging: Wire,
     pub(crate) bus: &'static Bus,
     pub(crate) client: Client,
+    pub(crate) table: String,
     issuer: Issuer,
 }
 
@@ -44,8 +46,11 @@ impl Stack {
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
-        let plain = aws::config(aws::start_dynamodb(None).await.unwrap());
-        aws::create_table(&plain, TABLE).await.unwrap();
+        let (plain, table) = match other_dynamodb() {
+            Some((endpoint, table)) => (aws::config_for(&endpoint), table),
+            None => (aws::config(aws::start_dynamodb(None).await.unwrap()), TABLE.to_owned()),
+        };
+        aws::create_table(&plain, &table).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
         let (dynamodb_wire, messaging_wire) = (Wire::new(&plain), Wire::new(&messaging));
         let watched = plain.to_builder().http_client(dynamodb_wire.clone()).build();
@@ -53,7 +58,7 @@ impl Stack {
 
         let calls = Calls::default();
         let client = Client::from_conf(client_config(&watched).interceptor(calls.clone()).build());
-        let store = Store::with_client(client, TABLE.into());
+        let store = Store::with_client(client, table.clone());
         let issuer = Issuer::open(&local::default_folder()).unwrap();
         let auth = AuthSettings {
             issuer: ISSUER.into(),
@@ -78,7 +83,7 @@ impl Stack {
         };
         let functions: &'static Functions = Box::leak(Box::new(functions));
         let (dynamodb, messaging) = (dynamodb_wire, messaging_wire);
-        Self { functions, calls, dynamodb, messaging, bus, client: Client::new(&plain), issuer }
+        Self { functions, calls, dynamodb, messaging, bus, client: Client::new(&plain), table, issuer }
     }
 
     pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {

@@ -73,7 +73,8 @@ impl Api {
     }
 
     /// A server of this test's own.
-    pub async fn start_with(options: Options) -> Self {
+    pub async fn start_with(mut options: Options) -> Self {
+        options.dynamodb = options.dynamodb.or_else(other_dynamodb);
         let server = Server::start(options).await.expect("the server starts");
         Self::at(format!("http://{}", server.address), Some(server))
     }
@@ -191,6 +192,13 @@ impl Api {
         }
         panic!("it never came; last seen: {last}");
     }
+}
+
+/// The DynamoDB at `DYNAMODB_ENDPOINT`, with a table of this test's own; none means the embedded one.
+#[must_use]
+pub fn other_dynamodb() -> Option<(String, String)> {
+    let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok()?;
+    Some((endpoint, format!("test-{}", shared::flow::ObjectId::generate())))
 }
 
 /// A flow that can be started.

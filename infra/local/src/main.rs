@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use local::aws::TABLE;
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server, default_folder};
 use tracing::Level;
@@ -96,7 +97,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
         settings: std::env::vars()
             .filter(|(name, _)| name.starts_with("AUTH_") || name == "COMPONENT_CHECK")
             .collect(),
-        dynamodb: None,
+        dynamodb: std::env::var("DYNAMODB_ENDPOINT").ok().map(|endpoint| (endpoint, TABLE.into())),
     };
     let server = Server::start(options).await?;
     // Before anything is said: whoever reads it may interrupt at once.
