@@ -1,15 +1,25 @@
 //! Every environment variable, read once, typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
 use crate::flow::ComponentCheck;
 use crate::identity::{AuthSettings, KeySource};
 
+/// No single attempt may eat the whole request.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The AWS settings of this process.
 pub async fn aws() -> SdkConfig {
-    aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
 }
 
 /// A setting is missing or makes no sense.
@@ -23,18 +33,20 @@ pub struct ConfigError {
 }
 
 /// Reads settings from the environment, or from anything like it.
-pub struct Config<F>(F);
+pub struct Config(Lookup);
+
+type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The settings of this process.
 #[must_use]
-pub fn environment() -> Config<impl Fn(&str) -> Option<String>> {
-    Config(|name: &str| std::env::var(name).ok())
+pub fn environment() -> Config {
+    Config::new(|name| std::env::var(name).ok())
 }
 
-impl<F: Fn(&str) -> Option<String>> Config<F> {
+impl Config {
     /// Reads settings from `lookup`.
-    pub const fn new(lookup: F) -> Self {
-        Self(lookup)
+    pub fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Box::new(lookup))
     }
 
     fn optional(&self, name: &str) -> Option<String> {
@@ -107,8 +119,9 @@ impl<F: Fn(&str) -> Option<String>> Config<F> {
         if sources.next().is_some() {
             return Err(ConfigError { name, problem: "is not the only source of keys" });
         }
+        let audiences = self.required("AUTH_AUDIENCE")?;
         let audiences =
-            self.required("AUTH_AUDIENCE")?.split(',').map(|audience| audience.trim().into()).collect();
+            audiences.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect();
         Ok(AuthSettings {
             issuer: self.required("AUTH_ISSUER")?,
             audiences,

@@ -2,9 +2,12 @@
 //! it to callers, DynamoDB, EventBridge and HTTP.
 
 pub mod api;
+mod concurrent;
 pub mod config;
 pub mod events;
 pub mod flow;
 pub mod identity;
 pub mod store;
 pub mod telemetry;
+
+pub use concurrent::concurrently;

@@ -26,6 +26,7 @@ async fn unknown_paths_other_methods_and_trailing_slashes() {
             "location",
             "/flows/5ca5c44c187c040010a9bb8b/start",
         ),
+        ("GET", "/flows/a%20b%3Fc/".into(), 308, "location", "/flows/a%20b%3Fc"),
         ("GET", "//evil.example/".into(), 404, "location", ""),
         ("GET", "/flows//".into(), 404, "location", ""),
     ] {
@@ -260,4 +261,54 @@ async fn no_answer_is_larger_than_a_gateway_passes_on() {
         assert_eq!(answer.status, status, "{}", answer.text.chars().take(300).collect::<String>());
         assert!(answer.text.len() < 5 * 1024 * 1024, "{} bytes", answer.text.len());
     }
+}
+
+/// What a function's answer takes, in which the body is a string of its own.
+fn answer_size(answer: &tests::Answer) -> usize {
+    json!(answer.text).to_string().len()
+}
+
+#[tokio::test]
+async fn many_large_flows_never_make_an_answer_too_large() {
+    const LIMIT: usize = 6_291_556;
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        let mut flow = complete_flow(&format!("large {n}"));
+        flow["flowSettings"] = json!("\"quoted\" ".repeat(38_000));
+        ids.push(api.post("/flows", &token, flow).await.id());
+    }
+    let bulk: Vec<_> = ids.iter().map(|id| json!({"id": id, "description": "changed"})).collect();
+    let answer = api.patch("/flows/bulk", &token, json!(bulk)).await;
+    assert!(
+        answer.status == 200 && answer_size(&answer) < LIMIT,
+        "{} {}",
+        answer.status,
+        answer_size(&answer)
+    );
+    let results = answer.body["data"].as_array().unwrap();
+    let changed = results.iter().filter(|result| result.get("errors").is_none()).count();
+    assert!(changed > 0 && changed < 20);
+    assert_eq!(results[19]["errors"][0]["code"], 413);
+    // What has no room in the answer was not changed either.
+    let walked = async |query: &str| {
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = api.get(&format!("/flows?page[size]=1000&page[after]={after}{query}"), &token).await;
+            assert!(
+                page.status == 200 && answer_size(&page) < LIMIT,
+                "{} {}",
+                page.status,
+                answer_size(&page)
+            );
+            seen.extend(page.body["data"].as_array().unwrap().clone());
+            let Some(next) = page.body["meta"]["next"].as_str() else { return seen };
+            after = next.to_owned();
+        }
+    };
+    assert_eq!(walked("").await.len(), 20);
+    assert_eq!(walked("&search=changed").await.len(), changed);
+    let whole = api.get("/flows?page[size]=1000", &token).await;
+    assert_eq!((whole.status, &whole.body["errors"][0]["reason"]), (413, &json!("page.too_large")));
 }

@@ -28,7 +28,7 @@ async fn lists_are_filtered_sorted_and_searched() {
     create(&api, &token, "Gamma", json!({"description": "ALPHA too"})).await;
     let delta = create(&api, &token, "delta", json!({"type": "realtime"})).await;
     create(&api, &token, "Épsilon", json!({"description": "Größe, ЗАКАЗ"})).await;
-    api.patch(&format!("/flows/{delta}"), &token, json!({"description": "changed last"})).await;
+    api.patch(&format!("/flows/{delta}"), &token, json!({"description": "changed last, ΟΔΟΣΑ"})).await;
     api.post(&format!("/flows/{delta}/start"), &token, Value::Null).await;
     api.wait_for_status(&delta, &token, "active").await;
 
@@ -61,6 +61,8 @@ async fn lists_are_filtered_sorted_and_searched() {
         ("search=%C3%89PSILON", vec!["Épsilon"]),
         ("search=gr%C3%B6%C3%9Fe", vec!["Épsilon"]),
         ("search=%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7", vec!["Épsilon"]),
+        ("search=%CE%9F%CE%94%CE%9F%CE%A3", vec!["delta"]),
+        ("search=%00", all.to_vec()),
         ("search={1}", vec![]),
         ("search=", all.to_vec()),
         ("search=alpha&sort=-name&filter[type]=ordinary", vec!["Gamma", "Alpha"]),

@@ -132,3 +132,51 @@ async fn logs_name_no_token_no_body_and_no_claim() {
     assert!(!log.contains("canary"), "{log}");
     assert!(!anna.split('.').any(|part| log.contains(part)), "{log}");
 }
+
+#[tokio::test]
+async fn a_panic_is_answered_too() {
+    async fn handle((): &(), _: shared::api::Request) -> Result<shared::api::Response, shared::api::Problem> {
+        panic!("a defect")
+    }
+    let event = serde_json::from_str(include_str!("fixtures/http-api-v2.json")).unwrap();
+    let mut context = lambda_http::Context::default();
+    context.deadline = u64::MAX;
+    let answer =
+        shared::api::answer(&(), handle, lambda_http::LambdaEvent::new(event, context)).await.unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
+    assert_eq!(answer["statusCode"], 500);
+    assert!(!answer.to_string().contains("defect"));
+}
+
+#[tokio::test]
+async fn when_all_of_many_fail_for_our_reasons_the_request_does() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let two = json!([complete_flow("x"), complete_flow("y")]);
+    stack.dynamodb.fail(std::iter::repeat_n(Fault::error("AccessDeniedException"), 2));
+    assert_eq!(stack.request("create-flow", "POST /flows", "", &anna, two.clone()).await.0, 500);
+    stack.dynamodb.fail([Fault::error("AccessDeniedException")]);
+    let (status, body) = stack.request("create-flow", "POST /flows", "", &anna, two).await;
+    let failed =
+        body["data"].as_array().unwrap().iter().filter(|item| item["errors"][0]["code"] == 500).count();
+    assert_eq!((status, failed), (201, 1));
+}
+
+#[tokio::test]
+async fn one_flow_that_cannot_be_changed_keeps_no_other_from_losing_its_owner() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    for _ in 0..3 {
+        stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
+    }
+    // The first call asks for the flows; the second fails for good.
+    stack.dynamodb.fail([Fault::Pass, Fault::error("AccessDeniedException")]);
+    let gone = json!({"id": "anna"});
+    assert!(stack.deliver("on-identity-deleted", "iam.user.deleted", gone.clone()).await.is_err());
+    let alone = stack.token("anna", "", ALL);
+    let (_, list) = stack.request("list-flows", "GET /flows", "", &alone, Value::Null).await;
+    assert_eq!(list["meta"]["total"], 1);
+    assert!(stack.deliver("on-identity-deleted", "iam.user.deleted", gone).await.is_ok());
+    let (_, list) = stack.request("list-flows", "GET /flows", "", &alone, Value::Null).await;
+    assert_eq!(list["meta"]["total"], 0);
+}

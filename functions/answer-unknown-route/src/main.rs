@@ -5,5 +5,5 @@ use shared::api::serve;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    serve(async || Ok(()), handle).await
+    serve(async || Ok::<_, lambda_http::Error>(()), handle).await
 }

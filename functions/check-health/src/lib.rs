@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lambda_http::http::StatusCode;
 use serde_json::json;
-use shared::api::{self, Problem, Request, Response, StartError};
-use shared::config;
+use shared::api::{self, Problem, Request, Response};
+use shared::config::{self, ConfigError};
 use shared::events::Publisher;
 use shared::store::Store;
 
@@ -25,7 +25,7 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing.
-    pub async fn from_env() -> Result<Self, StartError> {
+    pub async fn from_env() -> Result<Self, ConfigError> {
         let config = config::environment();
         let aws = config::aws().await;
         Ok(Self {
@@ -40,10 +40,8 @@ impl App {
 /// # Errors
 /// None but 500, when the answer cannot be written as JSON.
 pub async fn handle(app: &App, _: Request) -> Result<Response, Problem> {
-    let table = tokio::time::timeout(TIMEOUT, app.store.ping());
-    let bus = tokio::time::timeout(TIMEOUT, app.publisher.ping());
-    let (table, bus) = tokio::join!(table, bus);
-    let (table, bus) = (matches!(table, Ok(Ok(()))), matches!(bus, Ok(Ok(()))));
+    let (table, bus) =
+        tokio::join!(passes("dynamodb", app.store.ping()), passes("eventbridge", app.publisher.ping()));
     let word = |passes| if passes { "pass" } else { "fail" };
     let status = if table && bus { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     api::json(
@@ -54,4 +52,16 @@ pub async fn handle(app: &App, _: Request) -> Result<Response, Problem> {
             "details": {"dynamodb": {"status": word(table)}, "eventbridge": {"status": word(bus)}},
         }),
     )
+}
+
+async fn passes<E: std::error::Error>(name: &str, ping: impl Future<Output = Result<(), E>>) -> bool {
+    match tokio::time::timeout(TIMEOUT, ping).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => {
+            let cause = error.source().map(tracing::field::display);
+            tracing::warn!(dependency = name, error = %error, cause, "health.failed");
+        }
+        Err(_) => tracing::warn!(dependency = name, error = "no answer in time", "health.failed"),
+    }
+    false
 }

@@ -2,7 +2,7 @@
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Error, LambdaEvent};
-use shared::api::concurrently;
+use shared::concurrently;
 use shared::events::OwnerDeleted;
 use shared::flow::Flow;
 use shared::store::{self, Change, Store};
@@ -18,21 +18,23 @@ const BATCH: i32 = 100;
 /// is set aside.
 pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
     let owner = OwnerDeleted::read(&event.payload.detail)?;
-    let mut changed = 0_usize;
-    let mut last = None;
+    let (mut changed, mut failed, mut last) = (0_usize, None, None);
     loop {
         let ids = store.ids_of_owner(&owner.id, last, BATCH).await?;
         if ids.is_empty() {
             tracing::info!(event = %event.payload.detail_type, flows.changed = changed, "owner.deleted");
-            return Ok(());
+            // One flow that cannot be changed keeps no other from being.
+            return failed.map_or(Ok(()), |error: store::Error| Err(error.into()));
         }
         last = ids.last().copied();
-        changed += ids.len();
         let decide = |flow: Option<&Flow>| {
             Ok::<_, store::Error>(Change::from(flow.and_then(|flow| flow.without_owner(&owner.id))))
         };
         for result in concurrently(ids.into_iter().map(|id| store.change(id, decide)).collect()).await {
-            result?;
+            match result {
+                Ok(_) => changed += 1,
+                Err(error) => failed = Some(error),
+            }
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The table's stream → the event bus: what has been stored is announced, and nothing else.
 
+use std::collections::BTreeSet;
+
 use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::api::StartError;
-use shared::config;
+use shared::config::{self, ConfigError};
 use shared::events::{FlowEvent, PublishError, Publisher, events_of_change};
 use shared::store::{self, Head, read_head};
 use shared::telemetry::{Metric, count};
@@ -30,7 +31,7 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing.
-    pub async fn from_env() -> Result<Self, StartError> {
+    pub async fn from_env() -> Result<Self, ConfigError> {
         let config = config::environment();
         let aws = config::aws().await;
         Ok(Self {
@@ -73,36 +74,32 @@ pub async fn handle(
     let mut events: Vec<FlowEvent> = Vec::new();
     // For each event, which record it comes from.
     let mut origins = Vec::new();
-    let mut failed = vec![false; records.len()];
+    let mut failed = BTreeSet::new();
     for (index, record) in records.iter().enumerate() {
         match read(record) {
             Ok(found) => {
-                origins.extend(found.iter().map(|_| index));
+                origins.extend(found.iter().map(|_| (index, record)));
                 events.extend(found);
             }
-            Err(error) => set_aside(app, record, &error, failed.get_mut(index)).await,
+            Err(error) if set_aside(app, record, &error).await => {}
+            Err(_) => drop(failed.insert(index)),
         }
     }
     let results = app.publisher.publish(&events).await;
     count(Metric::EventsPublished, results.iter().filter(|result| result.is_ok()).count());
-    for (index, result) in origins.into_iter().zip(results) {
-        let (Some(record), failed) = (records.get(index), failed.get_mut(index)) else {
-            continue;
-        };
+    for ((index, record), result) in origins.into_iter().zip(results) {
         match result {
             Ok(()) => {}
-            Err(error @ PublishError::Never(_)) => set_aside(app, record, &error, failed).await,
+            Err(error @ PublishError::Never(_)) if set_aside(app, record, &error).await => {}
             Err(error) => {
                 tracing::warn!(error = %error, "publish.failed");
-                if let Some(failed) = failed {
-                    *failed = true;
-                }
+                failed.insert(index);
             }
         }
     }
     let mut response = DynamoDbEventResponse::default();
     // The mapping delivers again everything from the first failure on.
-    if let Some((record, _)) = records.iter().zip(failed).find(|(_, failed)| *failed) {
+    if let Some(record) = failed.first().and_then(|index| records.get(*index)) {
         let mut failure = DynamoDbBatchItemFailure::default();
         failure.item_identifier =
             Some(sequence_number(record).ok_or("a record that failed has no sequence number")?);
@@ -120,26 +117,18 @@ fn read(record: &RawValue) -> Result<Vec<FlowEvent>, Unreadable> {
     events_of_change(before.as_ref(), after.as_ref()).map_err(Unreadable::Event)
 }
 
-/// Keeps a record that can never be published where an operator finds it. When even that fails, the
-/// record counts as failed and comes again.
-async fn set_aside(
-    app: &App,
-    record: &RawValue,
-    error: &(dyn std::error::Error + Sync),
-    failed: Option<&mut bool>,
-) {
+/// Keeps a record that can never be published where an operator finds it; tells whether that worked.
+async fn set_aside(app: &App, record: &RawValue, error: &(dyn std::error::Error + Sync)) -> bool {
     tracing::error!(error = %error, cause = error.source().map(tracing::field::display), "change.unreadable");
     count(Metric::ChangesUnreadable, 1);
-    let message = if record.get().len() <= MAX_MESSAGE_BYTES {
-        record.get().to_owned()
-    } else {
-        without_old_image(record)
-    };
+    let whole = record.get().len() <= MAX_MESSAGE_BYTES;
+    let message = if whole { record.get().to_owned() } else { without_old_image(record) };
     let call = app.queues.send_message().queue_url(&app.unreadable_queue_url).message_body(message);
-    if let Err(error) = call.send().await {
-        tracing::error!(error = %DisplayErrorContext(&error), "change.not_set_aside");
-        if let Some(failed) = failed {
-            *failed = true;
+    match call.send().await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(error = %DisplayErrorContext(&error), "change.not_set_aside");
+            false
         }
     }
 }

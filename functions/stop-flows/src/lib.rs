@@ -1,6 +1,6 @@
 //! `POST /flows/multiple/stop`
 
-use shared::api::{App, Problem, Request, Response, control_many, read_body, stop_flow};
+use shared::api::{App, Problem, Request, Response, control_many, stop_flow};
 use shared::identity::Permission;
 
 /// Stops every flow whose id is in the body; one that fails leaves the others alone.
@@ -9,5 +9,5 @@ use shared::identity::Permission;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Control).await?;
-    control_many(read_body(&request)?, |id| stop_flow(app, &caller, id)).await
+    control_many(&request, |id| stop_flow(app, &caller, id)).await
 }

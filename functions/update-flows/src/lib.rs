@@ -4,11 +4,12 @@ use lambda_http::http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, MAX_BULK_WRITE, Problem, Request, Response, Wording, bulk_response, change_flow, patch,
-    read_body,
+    App, Body, Deadline, MAX_BULK_WRITE, Problem, Request, Response, Wording, bulk_response, change_flow,
+    patch, read_body,
 };
-use shared::flow::{Fields, Flow, FlowId, read_fields};
+use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, read_fields};
 use shared::identity::{Caller, Permission};
+use shared::store::Change;
 
 /// Changes every flow in the body as `PATCH /flows/{id}` would; one that fails leaves the others
 /// alone. One after the other, so that two changes of one flow keep their order.
@@ -26,18 +27,28 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
             return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
         }
     };
+    let deadline = Deadline::of(&request).of_parts();
     let mut results = Vec::with_capacity(items.len());
+    // A change whose result has no room in the answer is not made.
+    let mut room = MAX_ANSWER_BYTES;
     for item in items {
-        results.push(update(app, &caller, item).await);
+        let result = deadline.bound(update(app, &caller, item, room)).await;
+        room = room.saturating_sub(result.as_ref().map_or(0, Flow::answer_size));
+        results.push(result);
     }
-    bulk_response(StatusCode::OK, &results, is_array)
+    bulk_response(&request, StatusCode::OK, results, is_array)
 }
 
-async fn update(app: &App, caller: &Caller, item: Option<Fields<'_>>) -> Result<Flow, Problem> {
+async fn update(app: &App, caller: &Caller, item: Option<Fields<'_>>, room: usize) -> Result<Flow, Problem> {
     let fields = item.ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
     let id = fields.get("id").copied().map(RawValue::get).ok_or(Problem::InvalidId)?;
     let text = serde_json::from_str::<Value>(id)?.as_str().map_or_else(|| id.to_owned(), Into::into);
     let wording = Wording::Item(text.chars().take(64).collect());
     let id: FlowId = text.parse().map_err(|_| Problem::FlowNotFound(wording.clone()))?;
-    change_flow(app, caller, id, &wording, |flow| patch(app, caller, flow, &fields, &wording)).await
+    let decide = |flow: &Flow| {
+        let change = patch(app, caller, flow, &fields, &wording)?;
+        let result = if let Change::Save(next) = &change { next } else { flow };
+        if result.answer_size() > room { Err(Problem::TooLarge) } else { Ok(change) }
+    };
+    change_flow(app, caller, id, &wording, decide).await
 }

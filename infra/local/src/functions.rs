@@ -11,7 +11,7 @@ use shared::api::{self, App};
 use shared::flow::{ObjectId, Timestamp};
 use shared::store::Store;
 
-/// Every invocation ends after this time, as on AWS.
+/// What the template gives most functions.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a function gave back.

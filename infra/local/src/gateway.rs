@@ -118,10 +118,11 @@ impl Gateway {
             Err(_) => (STANDARD.encode(body), true),
         };
         let now = Timestamp::now();
+        let path = decode(parts.uri.path());
         json!({
             "version": "2.0",
             "routeKey": key,
-            "rawPath": parts.uri.path(),
+            "rawPath": path,
             "rawQueryString": parts.uri.query().unwrap_or_default(),
             "cookies": cookies,
             "headers": headers,
@@ -133,7 +134,7 @@ impl Gateway {
                 "domainPrefix": "local",
                 "http": {
                     "method": parts.method.as_str(),
-                    "path": parts.uri.path(),
+                    "path": path,
                     "protocol": "HTTP/1.1",
                     "sourceIp": "127.0.0.1",
                     "userAgent": headers.get("user-agent").cloned().unwrap_or_default(),

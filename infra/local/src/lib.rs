@@ -95,7 +95,7 @@ pub enum StartError {
     Aws(#[from] aws::AwsError),
     /// A setting.
     #[error(transparent)]
-    Settings(#[from] shared::api::StartError),
+    Settings(#[from] shared::api::OpenError),
     /// A flow of the standard set.
     #[error("cannot store the standard flows: {0}")]
     Seed(String),
@@ -223,11 +223,7 @@ fn lock(folder: &Path) -> Result<File, StartError> {
 }
 
 /// The functions' settings: those of this process where it has any, and the local services else.
-fn settings(
-    options: &Options,
-    issuer: &Issuer,
-    table: &str,
-) -> Config<impl Fn(&str) -> Option<String> + use<>> {
+fn settings(options: &Options, issuer: &Issuer, table: &str) -> Config {
     let (given, jwks, table) = (options.settings.clone(), issuer.jwks(), table.to_owned());
     let other_keys = given.iter().any(|(name, _)| name == "AUTH_JWKS_URL" || name == "AUTH_HS256_SECRET");
     Config::new(move |name: &str| {

@@ -3,13 +3,19 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::bulk::{MAX_BULK_CONTROL, concurrently};
+use super::Body;
 use super::respond::{json as answer, run_response};
-use super::{App, Body, Problem, Response, Wording, scope};
+use super::serve::{log_problem, request_id};
+use super::{App, Deadline, Problem, Request, Response, Wording, read_body, scope};
+use crate::concurrently;
 use crate::flow::{Fields, Flow, FlowId, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
+/// Flows in one bulk write.
+pub const MAX_BULK_WRITE: usize = 100;
+/// Flows started or stopped at once.
+const MAX_BULK_CONTROL: usize = 1000;
 /// Entries of one id, where an answer has many.
 const MAX_ENTRIES: usize = 20;
 
@@ -69,11 +75,11 @@ pub async fn stop_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, P
 ///
 /// # Errors
 /// 400 when the body is no array, or too long.
-pub async fn control_many<F>(body: Body<'_>, control: impl Fn(FlowId) -> F) -> Result<Response, Problem>
+pub async fn control_many<F>(request: &Request, control: impl Fn(FlowId) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Flow, Problem>>,
 {
-    let ids = match body {
+    let ids = match read_body(request)? {
         Body::Array(ids) if ids.len() <= MAX_BULK_CONTROL => ids,
         Body::Array(_) => {
             return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_CONTROL} flow ids")));
@@ -82,14 +88,20 @@ where
             return Err(Problem::InvalidBody("No flow ids given. Expecting an array of flow ids".into()));
         }
     };
-    let control = &control;
+    let (control, deadline, request_id) = (&control, Deadline::of(request).of_parts(), &request_id(request));
     let work = ids.into_iter().map(|id| async move {
         let sent: Value = serde_json::from_str(id.get()).unwrap_or_default();
         let result = match sent.as_str().and_then(|id| id.parse().ok()) {
-            Some(id) => control(id).await,
+            Some(id) => deadline.bound(control(id)).await,
             None => Err(Problem::InvalidId),
         };
-        result.map_or_else(|problem| failed(&problem, &shorten(sent)), |flow| run_response(&flow))
+        match result {
+            Ok(flow) => run_response(&flow),
+            Err(problem) => {
+                log_problem(&problem, request_id);
+                failed(&problem, &shorten(sent))
+            }
+        }
     });
     let results = concurrently(work.collect()).await;
     answer(StatusCode::OK, &results)

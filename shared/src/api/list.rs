@@ -47,8 +47,9 @@ pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Probl
     let user = read.parse("filter[user]", text);
     let from_template = read.parse("filter[fromTemplate]", |text| text.parse().ok());
     let order = read.parse("sort", order).unwrap_or_default();
-    let search =
-        read.parse("search", |text| (text.chars().count() <= MAX_TEXT).then(|| text.trim().to_owned()));
+    let search = read.parse("search", |text| {
+        (text.chars().count() <= MAX_TEXT).then(|| text.replace('\0', "").trim().to_owned())
+    });
     let search = search.filter(|text| !text.is_empty());
     let number = |text: &str| text.parse().ok().filter(|number| *number >= 1);
     let size = read

@@ -1,8 +1,8 @@
 //! HTTP in and out.
 
 mod body;
-mod bulk;
 mod cursor;
+mod deadline;
 mod flows;
 mod headers;
 mod list;
@@ -18,8 +18,8 @@ use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
 
 pub use body::{Body, read_body};
-pub use bulk::{MAX_BULK_WRITE, concurrently};
-pub use flows::{change_flow, control_many, patch, start_flow, stop_flow};
+pub use deadline::Deadline;
+pub use flows::{MAX_BULK_WRITE, change_flow, control_many, patch, start_flow, stop_flow};
 pub use list::{list_query, page_response};
 pub use problem::{Problem, Wording};
 pub use respond::{bulk_response, deleted, flow_response, json, plain_flow, run_response};
@@ -37,7 +37,7 @@ pub struct App {
 
 /// Why a function cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum OpenError {
     /// A setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -51,7 +51,7 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub async fn from_env() -> Result<Self, StartError> {
+    pub async fn from_env() -> Result<Self, OpenError> {
         Self::new(&config::environment(), &config::aws().await)
     }
 
@@ -59,10 +59,7 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub fn new(
-        config: &Config<impl Fn(&str) -> Option<String>>,
-        aws: &SdkConfig,
-    ) -> Result<Self, StartError> {
+    pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, OpenError> {
         Ok(Self {
             verifier: Verifier::new(config.auth()?)?,
             store: Store::new(aws, config.table_name()?),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::headers::none_match;
 use super::problem::{INCOMPLETE, fault_entry};
+use super::serve::{log_problem, request_id};
 use super::{Problem, Request, Response};
 use crate::flow::{Flow, FlowView, bounded};
 
@@ -99,12 +100,22 @@ pub fn deleted() -> Response {
 /// into the body, so they begin with an item's index; with nothing when the body was one flow.
 ///
 /// # Errors
-/// 500 when it cannot be written as JSON.
+/// 5xx when no item was more fortunate, or when the answer cannot be written as JSON.
 pub fn bulk_response(
+    request: &Request,
     status: StatusCode,
-    results: &[Result<Flow, Problem>],
+    mut results: Vec<Result<Flow, Problem>>,
     is_array: bool,
 ) -> Result<Response, Problem> {
+    let is_fault_of_ours = |result: &Result<Flow, Problem>| {
+        result.as_ref().is_err_and(|problem| problem.status().is_server_error())
+    };
+    if results.iter().all(is_fault_of_ours)
+        && let Some(Err(problem)) = results.pop()
+    {
+        return Err(problem);
+    }
+    let request_id = request_id(request);
     let mut warned = Vec::new();
     let items = results.iter().enumerate().map(|(index, result)| {
         let prefix = if is_array { format!("/{index}") } else { String::new() };
@@ -114,6 +125,7 @@ pub fn bulk_response(
                 BulkItem::Flow(Box::new(flow.into()))
             }
             Err(problem) => {
+                log_problem(problem, &request_id);
                 let entries = problem.entries(MAX_ENTRIES).into_iter();
                 BulkItem::Failed { errors: entries.map(|entry| with_prefix(&prefix, entry)).collect() }
             }

@@ -2,17 +2,17 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::http::{HeaderValue, Method, StatusCode, header};
 use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::{Adapter, Context, LambdaEvent, RequestExt, Service, service_fn};
+use lambda_http::{Adapter, LambdaEvent, RequestExt, Service, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-use super::{Problem, StartError};
+use super::{Deadline, Problem};
 use crate::telemetry;
 
 /// A request as a handler gets it.
@@ -22,8 +22,6 @@ pub type Response = lambda_http::Response<lambda_http::Body>;
 
 /// The version of the contract.
 const API_VERSION: HeaderValue = HeaderValue::from_static("1");
-/// What is left of a function's time for saying that it ran out.
-const MARGIN: Duration = Duration::from_millis(500);
 /// Paths in answers are cut after this many characters.
 const MAX_INSTANCE: usize = 256;
 
@@ -46,18 +44,19 @@ const NOT_IN_QUERY: &AsciiSet = &CONTROLS
 ///
 /// # Errors
 /// When `open` fails, or the runtime cannot be reached.
-pub async fn serve<A, F, O>(
-    open: impl AsyncFnOnce() -> Result<A, StartError>,
+pub async fn serve<A, E, F, O>(
+    open: impl AsyncFnOnce() -> Result<A, E>,
     handle: F,
 ) -> Result<(), lambda_http::Error>
 where
     A: Send + Sync + 'static,
+    E: Into<lambda_http::Error>,
     F: Fn(&'static A, Request) -> O + Sync,
     O: Future<Output = Result<Response, Problem>> + Send,
 {
     telemetry::init();
     // The app lives as long as the sandbox.
-    let app: &'static A = Box::leak(Box::new(open().await?));
+    let app: &'static A = Box::leak(Box::new(open().await.map_err(Into::into)?));
     let handle = &handle;
     lambda_runtime::run(service_fn(|event| answer(app, handle, event))).await
 }
@@ -96,13 +95,9 @@ where
     let is_head = request.method() == Method::HEAD;
     let instance: String = path(&request).chars().take(MAX_INSTANCE).collect();
     let request_id = request_id(&request);
-    let time = time_left(request.lambda_context_ref());
-    let work = AssertUnwindSafe(tokio::time::timeout(time, handle(app, request))).catch_unwind();
-    let result = match work.await {
-        Ok(Ok(result)) => result,
-        Ok(Err(elapsed)) => Err(Problem::Unavailable(elapsed.into())),
-        Err(_) => Err(Problem::Internal("the handler panicked".into())),
-    };
+    let deadline = Deadline::of(&request);
+    let work = AssertUnwindSafe(deadline.bound(handle(app, request))).catch_unwind();
+    let result = work.await.unwrap_or_else(|_| Err(Problem::Internal("the handler panicked".into())));
     let mut response = result.unwrap_or_else(|problem| {
         log_problem(&problem, &request_id);
         problem.into_response(&instance, &request_id)
@@ -122,7 +117,7 @@ where
 }
 
 /// The whole chain of causes, once; what a client did wrong is no error of ours.
-fn log_problem(problem: &Problem, request_id: &str) {
+pub(super) fn log_problem(problem: &Problem, request_id: &str) {
     if problem.status() < StatusCode::INTERNAL_SERVER_ERROR {
         tracing::debug!(request.id = %request_id, problem = %problem, "refused");
         return;
@@ -137,13 +132,13 @@ fn log_problem(problem: &Problem, request_id: &str) {
     tracing::error!(request.id = %request_id, error = %chain, "failed");
 }
 
-/// The path as the client sent it.
+/// The path, as the gateway decoded it.
 #[must_use]
 pub fn path(request: &Request) -> &str {
     request.raw_http_path()
 }
 
-fn request_id(request: &Request) -> String {
+pub(super) fn request_id(request: &Request) -> String {
     let gateway = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
         _ => None,
@@ -151,12 +146,6 @@ fn request_id(request: &Request) -> String {
     gateway
         .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
         .unwrap_or_default()
-}
-
-fn time_left(context: Option<&Context>) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let deadline = context.map_or(0, |context| context.deadline);
-    Duration::from_millis(deadline).saturating_sub(now).saturating_sub(MARGIN)
 }
 
 /// Makes an event out of which a request can be built whatever the client sent: the library panics

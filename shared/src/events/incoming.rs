@@ -58,10 +58,9 @@ impl OwnerDeleted {
 
 /// Where a detail keeps its payload: in `payload` (upstream), in `data` (CloudEvents), or itself.
 fn payload(detail: &Value) -> &Value {
-    ["payload", "data"]
-        .iter()
-        .find_map(|name| detail.get(name).filter(|inner| inner.is_object()))
-        .unwrap_or(detail)
+    let is_cloud_event = detail.get("specversion").is_some() || detail.get("id").is_none();
+    let inner = detail.get("payload").or_else(|| detail.get("data").filter(|_| is_cloud_event));
+    inner.filter(|inner| inner.is_object()).unwrap_or(detail)
 }
 
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl Publisher {
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(chunk_length(rest));
             results.extend(self.put(chunk).await);
+            if results.iter().any(|result| matches!(result, Err(PublishError::Later(_)))) {
+                // Everything from the first failure on is delivered again.
+                results.resize(events.len(), Err(PublishError::Later("not tried".into())));
+                break;
+            }
             rest = later;
         }
         results

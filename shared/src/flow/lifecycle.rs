@@ -292,11 +292,7 @@ impl Flow {
 }
 
 fn check_owners(document: &Document) -> Result<(), Vec<Fault>> {
-    let mut faults = Vec::new();
-    if document.owners.len() > MAX_OWNERS {
-        too_many_owners(&mut faults);
-    }
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    if document.owners.len() > MAX_OWNERS { Err(vec![too_many_owners()]) } else { Ok(()) }
 }
 
 #[cfg(test)]

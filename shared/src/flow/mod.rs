@@ -14,4 +14,4 @@ pub use id::{FlowId, InvalidId, ObjectId};
 pub use lifecycle::{Actor, Flow, RunEvent, StartError, Status};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, read_fields};
 pub use time::Timestamp;
-pub use view::FlowView;
+pub use view::{FlowView, MAX_ANSWER_BYTES};

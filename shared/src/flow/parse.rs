@@ -231,7 +231,7 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
     if owners.len() > MAX_OWNERS {
-        too_many_owners(reader.faults);
+        reader.faults.push(too_many_owners());
         return Vec::new();
     }
     let owners = owners.into_iter().filter_map(|(place, raw)| {
@@ -244,9 +244,9 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     owners.collect()
 }
 
-pub(super) fn too_many_owners(faults: &mut Vec<Fault>) {
+pub(super) fn too_many_owners() -> Fault {
     let message = format!("Flows can have at most {MAX_OWNERS} owners.");
-    faults.push(Fault { message, reason: "flow.owners.too_many", pointer: "/owners".into() });
+    Fault { message, reason: "flow.owners.too_many", pointer: "/owners".into() }
 }
 
 /// A string that must be there. One that is empty counts as missing; one that cannot be cast has

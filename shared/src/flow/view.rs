@@ -2,6 +2,18 @@ use serde::Serialize;
 
 use super::{Document, Flow, FlowId, Status, Timestamp};
 
+/// A function answers at most 6 MB of JSON, in which the body is one string; the rest is for headers.
+pub const MAX_ANSWER_BYTES: usize = 5_500_000;
+
+impl Flow {
+    /// How many of [`MAX_ANSWER_BYTES`] the flow takes in an answer, where its JSON is escaped once more.
+    #[must_use]
+    pub fn answer_size(&self) -> usize {
+        let json = serde_json::to_vec(&FlowView::from(self)).unwrap_or_default();
+        json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+    }
+}
+
 /// A flow as clients and events show it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -18,6 +18,8 @@ use crate::flow::Timestamp;
 const MAX_AGE: Duration = Duration::from_hours(1);
 /// Keys are fetched at most this often, whatever tokens come in.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
+/// Until there are any, they are fetched as often as clients are told to come back.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_JWKS_BYTES: usize = 256 * 1024;
 
@@ -120,7 +122,8 @@ impl FetchedKeys {
             time.is_some_and(|time| u128::from(now.millis().saturating_sub(time.millis())) < than.as_millis())
         };
         let known = state.keys.get(kid).cloned();
-        if (known.is_some() && younger(state.fetched, MAX_AGE)) || younger(state.attempted, MIN_INTERVAL) {
+        let interval = if state.fetched.is_some() { MIN_INTERVAL } else { FIRST_INTERVAL };
+        if (known.is_some() && younger(state.fetched, MAX_AGE)) || younger(state.attempted, interval) {
             return match known {
                 None if state.fetched.is_none() => Err(KeyError::Fetch("the last attempt failed")),
                 known => Ok(known),

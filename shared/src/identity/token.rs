@@ -97,7 +97,9 @@ impl Verifier {
         };
         let permissions: Vec<String> = match (claims.get("permissions"), claims.get("scope")) {
             (Some(Value::Array(list)), _) => list.iter().filter_map(Value::as_str).map(Into::into).collect(),
-            (None, Some(Value::String(scope))) => scope.split_ascii_whitespace().map(Into::into).collect(),
+            (None | Some(Value::Null), Some(Value::String(scope))) => {
+                scope.split_ascii_whitespace().map(Into::into).collect()
+            }
             _ => Vec::new(),
         };
         Some(Caller::new(&sub, tenant.as_deref(), permissions))

@@ -238,7 +238,10 @@ impl Row {
 /// Between name and description; no search can contain it, so none finds across the two.
 const TEXT_SEPARATOR: &str = "\0";
 
-/// The form in which texts are compared without regard to case, in any script.
+/// The form in which texts are compared without regard to case, in any script. Letter by letter, so
+/// that a part of a text has the form that it has in the whole; Greek has two small sigmas.
 pub(super) fn search_text(text: &str) -> String {
-    text.replace(TEXT_SEPARATOR, "").to_lowercase()
+    let letters =
+        text.chars().filter(|letter| !TEXT_SEPARATOR.contains(*letter)).flat_map(char::to_lowercase);
+    letters.map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect()
 }

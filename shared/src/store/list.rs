@@ -1,24 +1,23 @@
 //! Lists: rows of one or more partitions, merged without duplicates, and then the heads of one page.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::item::{self, Head, Row, read_head, search_text};
-use super::keys::Partition;
+use super::item::{self, Row, read_head, search_text};
+use super::keys::{self, Partition};
 use super::{Error, Item, Store, error};
-use crate::flow::{Flow, FlowId, ObjectId, Status, Timestamp};
+use crate::flow::{Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, Status, Timestamp};
 
 /// `BatchGetItem` takes no more keys.
 const MAX_BATCH: usize = 100;
 /// Batches under way at once.
 const CONCURRENCY: usize = 8;
-/// An answer of a function is at most 6 MB; JSON in JSON needs some of that for escapes.
-const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Whose flows are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,8 +133,10 @@ impl Store {
         let limit = if walk { query.size + 1 } else { usize::MAX };
         let rows = partitions.iter().map(|partition| self.rows(partition, query, limit));
         let mut rows: Vec<Row> = try_join_all(rows).await?.into_iter().flatten().collect();
+        // A flow may be in several partitions, even with two names if it was renamed in between.
+        let mut seen = HashSet::new();
+        rows.retain(|row| seen.insert(row.sk));
         rows.sort_by(|a, b| compare(query.order, &position(a), &position(b)));
-        rows.dedup_by_key(|row| row.sk);
 
         let (total, skipped) = match &query.paging {
             Paging::Number(number) => (Some(rows.len()), (number - 1).saturating_mul(query.size)),
@@ -145,46 +146,29 @@ impl Store {
             }
         };
         let mut page: Vec<Row> = rows.into_iter().skip(skipped).take(query.size + 1).collect();
-        let mut more = page.len() > query.size;
+        let more = page.len() > query.size;
         page.truncate(query.size);
-
-        let mut heads = self.heads(&page).await?;
-        let mut flows = Vec::with_capacity(page.len());
-        let mut bytes = 0;
-        let mut last = None;
-        for row in &page {
-            if let Some((flow, size)) = heads.remove(&row.sk) {
-                bytes += size;
-                if bytes > MAX_PAGE_BYTES && !flows.is_empty() {
-                    if total.is_some() {
-                        return Err(Error::PageTooLarge);
-                    }
-                    more = true;
-                    break;
-                }
-                // The flow may have been given away since its row was read.
-                if query.scope.contains(&flow) {
-                    flows.push(flow);
-                }
-            }
-            last = Some(position(row));
+        let (flows, cut_after) = self.flows(&page, &query.scope).await?;
+        if cut_after.is_some() && total.is_some() {
+            return Err(Error::PageTooLarge);
         }
-        Ok(FlowPage { flows, total, next: last.filter(|_| more) })
+        let last = cut_after.or_else(|| page.last().map(position).filter(|_| more));
+        Ok(FlowPage { flows, total, next: last })
     }
 
     /// The rows of one partition that pass the filter, from where the page begins if that is known;
     /// at most about `limit`.
     async fn rows(&self, partition: &Partition, query: &ListQuery, limit: usize) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
+        let by_time = query.order.key == SortKey::CreatedAt;
         let mut start = match &query.paging {
-            Paging::After(Some(last)) if query.order.key == SortKey::CreatedAt => {
-                Some(partition.position(last.id))
-            }
+            Paging::After(Some(last)) if by_time => Some(partition.position(last.id)),
             _ => None,
         };
         let filter = RowFilter::new(partition, query);
-        let by_head = matches!(partition, Partition::Shard(_)) && query.filter.status.is_some();
-        let at_once = if by_head { limit.max(MAX_BATCH) } else { limit };
+        // The rows of all flows have no status: it is in the heads.
+        let status_of_head = query.filter.status.filter(|_| matches!(partition, Partition::Shard(_)));
+        let at_once = if status_of_head.is_some() { limit.max(MAX_BATCH) } else { limit };
         loop {
             let call = self
                 .client
@@ -192,17 +176,17 @@ impl Store {
                 .table_name(&self.table)
                 .key_condition_expression("pk = :pk")
                 .expression_attribute_values(":pk", AttributeValue::S(partition.key()))
-                .scan_index_forward(!(query.order.key == SortKey::CreatedAt && query.order.descending))
+                .scan_index_forward(!(by_time && query.order.descending))
                 .consistent_read(true)
-                .set_limit(i32::try_from(at_once).ok().filter(|_| filter.is_empty()))
+                .set_limit(i32::try_from(at_once).ok().filter(|_| filter.0.is_empty()))
                 .set_exclusive_start_key(start);
             let output = filter.apply(call, query.order.key).send().await.map_err(error)?;
-            for row in output.items.unwrap_or_default() {
-                rows.push(item::read::<Row>(row)?);
-            }
-            if let Some(status) = query.filter.status.filter(|_| by_head) {
-                rows = self.with_status(rows, status).await?;
-            }
+            let found = output.items.unwrap_or_default().into_iter().map(item::read::<Row>);
+            let found = found.collect::<Result<Vec<_>, _>>()?;
+            rows.extend(match status_of_head {
+                Some(status) => self.with_status(found, status).await?,
+                None => found,
+            });
             start = output.last_evaluated_key;
             if start.is_none() || rows.len() >= limit {
                 return Ok(rows);
@@ -210,43 +194,66 @@ impl Store {
         }
     }
 
-    /// Of rows that have no status, those whose heads have this one.
-    async fn with_status(&self, rows: Vec<Row>, status: Status) -> Result<Vec<Row>, Error> {
-        let (known, unknown): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.status.is_some());
-        let heads = self.heads(&unknown).await?;
-        let found = unknown.into_iter().filter_map(|row| {
-            let own = heads.get(&row.sk)?.0.status;
-            (own == status).then_some(Row { status: Some(own), ..row })
-        });
-        Ok(known.into_iter().chain(found).collect())
-    }
+    /// Those of the rows whose heads have this status.
+    async fn with_status(&self, mut rows: Vec<Row>, status: Status) -> Result<Vec<Row>, Error> {
+        #[derive(Deserialize)]
+        struct StatusOnly {
+            pk: String,
+            // A tombstone has none.
+            status: Option<Status>,
+        }
 
-    /// The flows of these rows with the bytes of their documents.
-    async fn heads(&self, rows: &[Row]) -> Result<HashMap<FlowId, (Flow, usize)>, Error> {
-        let batches: Vec<Vec<Item>> = rows
-            .chunks(MAX_BATCH)
-            .map(|rows| rows.iter().map(|row| item::head_key(row.sk)).collect())
-            .collect();
-        let heads: Vec<Vec<Item>> = stream::iter(batches)
-            .map(|keys| self.batch(keys))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        let mut flows = HashMap::with_capacity(rows.len());
-        for item in heads.into_iter().flatten() {
-            if let Head::Live(flow) = read_head(item)? {
-                let size = serde_json::to_vec(&flow.document).map_or(0, |json| json.len());
-                flows.insert(flow.id, (*flow, size));
+        let batches: Vec<_> =
+            rows.chunks(MAX_BATCH).map(|rows| self.batch(rows, Some("pk, #status"))).collect();
+        let heads: Vec<Vec<Item>> = stream::iter(batches).buffered(CONCURRENCY).try_collect().await?;
+        let mut found = HashSet::new();
+        for head in heads.into_iter().flatten() {
+            let head: StatusOnly = item::read(head)?;
+            if head.status == Some(status) {
+                found.insert(head.pk);
             }
         }
-        Ok(flows)
+        rows.retain(|row| found.contains(&keys::flow(row.sk)));
+        Ok(rows)
     }
 
-    async fn batch(&self, mut keys: Vec<Item>) -> Result<Vec<Item>, Error> {
+    /// The flows of these rows, and the position after which the rest would not fit an answer. One
+    /// batch after the other, so that never more is held than one batch and what is answered.
+    async fn flows(&self, rows: &[Row], scope: &Scope) -> Result<(Vec<Flow>, Option<Position>), Error> {
+        let mut flows = Vec::with_capacity(rows.len());
+        let (mut bytes, mut last) = (0, None);
+        for rows in rows.chunks(MAX_BATCH) {
+            let items = self.batch(rows, None).await?.into_iter();
+            let mut items: HashMap<String, Item> =
+                items.filter_map(|item| Some((item.get("pk")?.as_s().ok()?.clone(), item))).collect();
+            for row in rows {
+                // A flow that was deleted or given away since its row was read is left out.
+                if let Some(item) = items.remove(&keys::flow(row.sk))
+                    && let Some(flow) = read_head(item)?.live().filter(|flow| scope.contains(flow))
+                {
+                    bytes += flow.answer_size();
+                    if bytes > MAX_ANSWER_BYTES && !flows.is_empty() {
+                        return Ok((flows, last));
+                    }
+                    flows.push(flow);
+                }
+                last = Some(position(row));
+            }
+        }
+        Ok((flows, None))
+    }
+
+    /// The heads of at most [`MAX_BATCH`] rows, or the part of them that `projection` names.
+    async fn batch(&self, rows: &[Row], projection: Option<&str>) -> Result<Vec<Item>, Error> {
+        let mut keys: Vec<Item> = rows.iter().map(|row| item::head_key(row.sk)).collect();
         let mut items = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
-            let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
-            let wanted = wanted.map_err(|error| Error::Refused(error.into()))?;
+            let mut wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
+            if let Some(projection) = projection {
+                wanted =
+                    wanted.projection_expression(projection).expression_attribute_names("#status", "status");
+            }
+            let wanted = wanted.build().map_err(|error| Error::Refused(error.into()))?;
             let call = self.client.batch_get_item().request_items(&self.table, wanted);
             let mut output = call.send().await.map_err(error)?;
             let found =
@@ -291,63 +298,29 @@ fn compare(order: ListOrder, a: &Position, b: &Position) -> Ordering {
     if order.descending { ordering.reverse() } else { ordering }
 }
 
-/// The filter as DynamoDB applies it, so that rows that do not pass are not sent.
-struct RowFilter {
-    conditions: Vec<&'static str>,
-    names: Vec<(&'static str, &'static str)>,
-    values: Vec<(&'static str, AttributeValue)>,
-}
+/// The filter as DynamoDB applies it, so that rows that do not pass are not sent: attributes, the
+/// values they must have, and whether containing them is enough.
+struct RowFilter(Vec<(&'static str, String, bool)>);
 
 impl RowFilter {
     fn new(partition: &Partition, query: &ListQuery) -> Self {
         let filter = &query.filter;
-        let mut this = Self { conditions: Vec::new(), names: Vec::new(), values: Vec::new() };
-        if let (Partition::Owner(_), Some(status)) = (partition, filter.status) {
-            this.add("#status = :status", ("#status", "status"), (":status", status.as_str()));
-        }
-        if let Some(kind) = &filter.kind {
-            this.add("#type = :type", ("#type", "type"), (":type", kind));
-        }
-        if let Some(template) = &filter.from_template {
-            this.add(
-                "#template = :template",
-                ("#template", "fromTemplate"),
-                (":template", &template.to_string()),
-            );
-        }
-        if let Some(search) = &filter.search {
-            this.add("contains(#text, :search)", ("#text", "text"), (":search", &search_text(search)));
-        }
-        if let Some(user) =
-            filter.user.as_ref().filter(|user| *partition != Partition::Owner((*user).clone()))
-        {
-            this.add("contains(#owners, :user)", ("#owners", "owners"), (":user", user));
-        }
-        this
-    }
-
-    fn add(
-        &mut self,
-        condition: &'static str,
-        name: (&'static str, &'static str),
-        value: (&'static str, &str),
-    ) {
-        self.conditions.push(condition);
-        self.names.push(name);
-        self.values.push((value.0, AttributeValue::S(value.1.to_owned())));
-    }
-
-    /// Whether every row passes in DynamoDB. (A status may still be filtered here afterwards.)
-    fn is_empty(&self) -> bool {
-        self.conditions.is_empty()
+        let status = filter.status.filter(|_| matches!(partition, Partition::Owner(_)));
+        let user = filter.user.as_ref().filter(|user| *partition != Partition::Owner((*user).clone()));
+        let conditions = [
+            ("status", status.map(|status| status.as_str().to_owned()), false),
+            ("type", filter.kind.clone(), false),
+            ("fromTemplate", filter.from_template.map(|id| id.to_string()), false),
+            ("text", filter.search.as_deref().map(search_text), true),
+            ("owners", user.cloned(), true),
+        ];
+        let given =
+            conditions.into_iter().filter_map(|(name, value, contains)| Some((name, value?, contains)));
+        Self(given.collect())
     }
 
     /// Adds the filter, and reads nothing of a row but what the order needs.
-    fn apply(
-        &self,
-        mut call: aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder,
-        key: SortKey,
-    ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
+    fn apply(&self, mut call: QueryFluentBuilder, key: SortKey) -> QueryFluentBuilder {
         call = match key {
             SortKey::CreatedAt => call.projection_expression("pk, sk"),
             SortKey::UpdatedAt => call.projection_expression("pk, sk, updatedAt"),
@@ -355,15 +328,18 @@ impl RowFilter {
                 call.projection_expression("pk, sk, #name").expression_attribute_names("#name", "name")
             }
         };
-        if !self.is_empty() {
-            call = call.filter_expression(self.conditions.join(" AND "));
+        let mut conditions = Vec::with_capacity(self.0.len());
+        for (name, value, contains) in &self.0 {
+            let (placeholder, given) = (format!("#{name}"), format!(":{name}"));
+            conditions.push(if *contains {
+                format!("contains({placeholder}, {given})")
+            } else {
+                format!("{placeholder} = {given}")
+            });
+            call = call
+                .expression_attribute_names(placeholder, *name)
+                .expression_attribute_values(given, AttributeValue::S(value.clone()));
         }
-        for (placeholder, name) in &self.names {
-            call = call.expression_attribute_names(*placeholder, *name);
-        }
-        for (placeholder, value) in &self.values {
-            call = call.expression_attribute_values(*placeholder, value.clone());
-        }
-        call
+        call.set_filter_expression(Some(conditions.join(" AND ")).filter(|conditions| !conditions.is_empty()))
     }
 }

@@ -138,17 +138,14 @@ impl Store {
     ) -> Result<Option<Flow>, E> {
         let mut seen = self.get(id).await?;
         loop {
-            let (flow, change) = match (decide(seen.as_ref())?, seen) {
-                (Change::Keep, seen) => return Ok(seen),
-                (_, None) => return Ok(None),
-                (change, Some(flow)) => (flow, change),
-            };
+            let change = decide(seen.as_ref())?;
+            let Some(flow) = seen else { return Ok(None) };
             let (head, rows, next) = match change {
+                Change::Keep => return Ok(Some(flow)),
                 Change::Save(next) => (item::live_item(&next)?, Row::all_of(&next), Some(*next)),
                 Change::Delete(actor) => {
                     (item::tombstone_item(&Tombstone::of(&flow, actor))?, Vec::new(), None)
                 }
-                Change::Keep => return Ok(Some(flow)),
             };
             match self.commit(Some(&flow), head, &rows).await? {
                 Committed::Yes => return Ok(next),
@@ -161,27 +158,28 @@ impl Store {
     /// as it was `before`.
     async fn commit(&self, before: Option<&Flow>, head: Item, rows: &[Row]) -> Result<Committed, Error> {
         let put = || Put::builder().table_name(&self.table);
-        let condition = put().set_item(Some(head));
-        let condition = match before {
-            None => condition.condition_expression("attribute_not_exists(pk)"),
+        let head_put = put().set_item(Some(head));
+        let head_put = match before {
+            None => head_put.condition_expression("attribute_not_exists(pk)"),
             // The sequence counts every change, so this holds ownership, status and document still.
-            Some(before) => condition
+            Some(before) => head_put
                 .condition_expression("#sequence = :seen")
                 .expression_attribute_names("#sequence", "sequence")
                 .expression_attribute_values(":seen", AttributeValue::N(before.sequence.to_string())),
         };
-        let condition =
-            condition.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut writes = vec![TransactWriteItem::builder().put(condition.build().map_err(refused)?).build()];
-        if rows.iter().map(Row::size).sum::<usize>() > MAX_ROWS_BYTES {
+        let head_put =
+            head_put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut writes = vec![TransactWriteItem::builder().put(head_put.build().map_err(refused)?).build()];
+        let old_rows = before.map(Row::all_of).unwrap_or_default();
+        let gone = || old_rows.iter().filter(|old| !rows.iter().any(|row| row.pk == old.pk));
+        if rows.iter().chain(gone()).map(Row::size).sum::<usize>() > MAX_ROWS_BYTES {
             return Err(Error::TooLarge);
         }
-        let old_rows = before.map(Row::all_of).unwrap_or_default();
         for row in rows.iter().filter(|row| !old_rows.contains(row)) {
             let put = put().set_item(Some(row.item()?)).build().map_err(refused)?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
-        for row in old_rows.iter().filter(|old| !rows.iter().any(|row| row.pk == old.pk)) {
+        for row in gone() {
             let delete = Delete::builder()
                 .table_name(&self.table)
                 .set_key(Some(row.key()))
@@ -196,6 +194,7 @@ impl Store {
                     let newer = newer.map(read_head).transpose()?.and_then(Head::live);
                     Ok(Committed::Overtaken(newer.map(Box::new)))
                 }
+                None if retry::is_invalid(failure.as_service_error()) => Err(Error::Refused(failure.into())),
                 None => Err(error(failure)),
             },
         }
@@ -247,8 +246,10 @@ fn error<E>(failure: SdkError<E>) -> Error
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
+    let passing = |service: &E| service.code().is_some_and(|code| retry::PASSING.contains(&code));
+    let is_5xx = failure.raw_response().is_some_and(|response| response.status().is_server_error());
     let retryable = match failure.as_service_error() {
-        Some(service) => service.code().is_some_and(|code| retry::PASSING.contains(&code)),
+        Some(service) => is_5xx || passing(service),
         None => !matches!(failure, SdkError::ConstructionFailure(_)),
     };
     if retryable { Error::Unavailable(failure.into()) } else { Error::Refused(failure.into()) }

@@ -6,11 +6,15 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 
 use super::Item;
+
+/// The reason of a transaction that is wrong in itself.
+const INVALID: &str = "ValidationError";
 
 /// Error codes that say "later".
 pub(super) const PASSING: [&str; 9] = [
@@ -28,9 +32,6 @@ pub(super) const PASSING: [&str; 9] = [
 const MAX_ATTEMPTS: u32 = 10;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// No single attempt may eat the whole request.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The settings of a client that outlasts throttling and conflicts.
 #[must_use]
@@ -39,11 +40,10 @@ pub fn client_config(aws: &SdkConfig) -> Builder {
         .with_max_attempts(MAX_ATTEMPTS)
         .with_initial_backoff(INITIAL_BACKOFF)
         .with_max_backoff(MAX_BACKOFF);
-    let timeout = aws_config::timeout::TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
-    Builder::from(aws).retry_config(retry).timeout_config(timeout).retry_classifier(CanceledTransaction)
+    // Attempts and the deadline are bound enough: a quota shared by all requests of a process would end
+    // retries just when many meet.
+    let unlimited = RetryPartition::custom("flows").token_bucket(TokenBucket::unlimited()).build();
+    Builder::from(aws).retry_partition(unlimited).retry_config(retry).retry_classifier(CanceledTransaction)
 }
 
 /// The newest state of the item whose condition failed: the outer `None` when no condition did.
@@ -57,6 +57,12 @@ pub(super) fn failed_condition(error: Option<&TransactWriteItemsError>) -> Optio
         .iter()
         .find(|reason| reason.code() == Some("ConditionalCheckFailed"))?;
     Some(failed.item().filter(|item| !item.is_empty()).cloned())
+}
+
+/// Whether a transaction was cancelled because it can never succeed.
+pub(super) fn is_invalid(error: Option<&TransactWriteItemsError>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else { return false };
+    canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some(INVALID))
 }
 
 /// A transaction that was cancelled by another one, or by throttling, and not by its condition.
@@ -81,7 +87,7 @@ impl ClassifyRetry for CanceledTransaction {
                 .iter()
                 .any(|reason| reason.code().is_some_and(|code| codes.contains(&code)))
         };
-        if has(&["ConditionalCheckFailed", "ValidationError", "ItemCollectionSizeLimitExceeded"]) {
+        if has(&["ConditionalCheckFailed", INVALID]) {
             RetryAction::RetryForbidden
         } else if has(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
             RetryAction::throttling_error()

@@ -1,0 +1,40 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_http::RequestExt;
+use tokio::time::Instant;
+
+use super::{Problem, Request};
+
+/// What is left of a function's time for saying that it ran out.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// When a request has to be answered.
+#[derive(Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// A little before the function's time is up.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let deadline = request.lambda_context_ref().map_or(0, |context| context.deadline);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(Instant::now() + Duration::from_millis(deadline).saturating_sub(now).saturating_sub(MARGIN))
+    }
+
+    /// The deadline of the parts of an answer, which itself takes time to write.
+    #[must_use]
+    pub fn of_parts(self) -> Self {
+        Self(self.0.checked_sub(MARGIN).unwrap_or(self.0))
+    }
+
+    /// What `work` gives, or 503 when the time is up first.
+    ///
+    /// # Errors
+    /// What `work` says, or 503.
+    pub async fn bound<T>(self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        match tokio::time::timeout_at(self.0, work).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(Problem::Unavailable(elapsed.into())),
+        }
+    }
+}
