@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use local::Options;
+use ::local::Options;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tests::{ALL, Answer, Api, complete_flow};

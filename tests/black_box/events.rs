@@ -1,6 +1,6 @@
 //! What comes in over the bus, and what the stream lets out.
 
-use local::Options;
+use ::local::Options;
 use serde_json::{Value, json};
 use tests::{ALL, Api, complete_flow};
 

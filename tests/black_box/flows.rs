@@ -1,7 +1,7 @@
 //! Creating, reading, changing and deleting flows.
 
+use ::local::Options;
 use futures_util::future::join_all;
-use local::Options;
 use serde_json::{Value, json};
 use tests::{ALL, Api, complete_flow};
 

@@ -155,6 +155,7 @@ async fn every_answer_has_its_headers() {
         assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
         assert_eq!(head.header("etag"), get.header("etag"), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
     }
     let problem = api.get("/flows/xx", &token).await;
     assert_eq!(problem.body["requestId"], problem.header("x-request-id"));

@@ -13,4 +13,5 @@ mod events;
 mod flows;
 mod http;
 mod lists;
+mod local;
 mod runs;

@@ -1,7 +1,7 @@
 //! Starting and stopping.
 
+use ::local::Options;
 use futures_util::future::join_all;
-use local::Options;
 use serde_json::{Value, json};
 use tests::{ALL, Api, complete_flow};
 

@@ -80,6 +80,7 @@ impl Stack {
                 unreadable_queue_url: format!("{}/unreadable", messaging.endpoint_url().unwrap()),
             },
             store,
+            done: tokio::sync::Notify::new(),
         };
         let functions: &'static Functions = Box::leak(Box::new(functions));
         let (dynamodb, messaging) = (dynamodb_wire, messaging_wire);

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::flow::{ObjectId, Timestamp};
+use shared::flow::{FlowId, ObjectId, Status, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::functions::Functions;
@@ -58,6 +58,12 @@ impl Bus {
         id
     }
 
+    /// Puts on the bus what an orchestrator says of a flow that has come up, or down.
+    pub fn confirm(&self, status: Status, flow: FlowId, run_id: Option<ObjectId>) {
+        let answer = if status == Status::Starting { "flow.started" } else { "flow.stopped" };
+        self.put(ORCHESTRATOR, answer, &json!({"id": flow, "runId": run_id}), None);
+    }
+
     /// Everything put on the bus, in order.
     pub fn events(&self) -> Vec<Value> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -103,15 +109,16 @@ pub async fn deliver(
 
 /// Answers as an orchestrator would whose components always work.
 fn orchestrate(bus: &'static Bus, event: &Value) {
-    let answer = match event.get("detail-type").and_then(Value::as_str) {
-        Some("flow.starting") => "flow.started",
-        Some("flow.stopping") => "flow.stopped",
+    let status = match event.get("detail-type").and_then(Value::as_str) {
+        Some("flow.starting") => Status::Starting,
+        Some("flow.stopping") => Status::Stopping,
         _ => return,
     };
-    let data = |name: &str| event.pointer(&format!("/detail/data/{name}"));
-    let detail = json!({"id": data("id"), "runId": data("runId")});
+    let id = |name: &str| event.pointer(&format!("/detail/data/{name}")).and_then(Value::as_str);
+    let Some(flow) = id("id").and_then(|id| id.parse().ok()) else { return };
+    let run_id = id("runId").and_then(|id| id.parse().ok());
     tokio::spawn(async move {
         tokio::time::sleep(ORCHESTRATOR_DELAY).await;
-        bus.put(ORCHESTRATOR, answer, &detail, None);
+        bus.confirm(status, flow, run_id);
     });
 }

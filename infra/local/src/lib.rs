@@ -22,7 +22,8 @@ use axum::extract::Request;
 use shared::api::App;
 use shared::config::Config;
 use shared::events::Publisher;
-use shared::store::Store;
+use shared::flow::Status;
+use shared::store::{ListFilter, ListOrder, ListQuery, Paging, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -96,6 +97,9 @@ pub enum StartError {
     /// A setting.
     #[error(transparent)]
     Settings(#[from] shared::api::OpenError),
+    /// Runs of the last server.
+    #[error("cannot resume runs: {0}")]
+    Runs(String),
     /// A flow of the standard set.
     #[error("cannot store the standard flows: {0}")]
     Seed(String),
@@ -159,6 +163,7 @@ impl Server {
                 ),
             },
             store: store.clone(),
+            done: tokio::sync::Notify::new(),
         }));
         if options.seed {
             seed::store_flows(&store).await?;
@@ -171,6 +176,9 @@ impl Server {
             background.push(tokio::spawn(async move {
                 follower.run(&stream, functions).await;
             }));
+        }
+        if options.orchestrator {
+            resume_runs(&store, bus).await?;
         }
         let (rules, orchestrator) = (template.rules, options.orchestrator);
         background.push(tokio::spawn(async move {
@@ -208,6 +216,25 @@ impl Server {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Answers for the runs that were under way when the last server of this folder ended: its bus has
+/// forgotten them.
+async fn resume_runs(store: &Store, bus: &Bus) -> Result<(), StartError> {
+    for status in [Status::Starting, Status::Stopping] {
+        let query = ListQuery {
+            scope: Scope::All,
+            filter: ListFilter { status: Some(status), ..ListFilter::default() },
+            order: ListOrder::default(),
+            size: 1000,
+            paging: Paging::After(None),
+        };
+        let page = store.list(&query).await.map_err(|error| StartError::Runs(error.to_string()))?;
+        for flow in page.flows {
+            bus.confirm(status, flow.id, flow.run_id);
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder and takes it for this process alone: two servers would announce every change twice.

@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use local::aws::TABLE;
 use local::issuer::{Claims, Issuer};
@@ -50,10 +51,10 @@ enum Command {
     /// Print a token that every local server of this checkout accepts
     Token {
         /// The user
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         sub: String,
         /// The user's tenant
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         tenant: Option<String>,
         /// What the user may do, with commas
         #[arg(long, value_delimiter = ',', default_value = PERMISSIONS)]

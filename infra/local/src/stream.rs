@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use crate::functions::Functions;
 use crate::template::{Stream, matches};
 
-/// How long an empty stream is left alone.
-const PAUSE: Duration = Duration::from_millis(25);
+/// How long an empty stream is left alone when nobody writes.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+const MIN_BACKOFF: Duration = Duration::from_millis(25);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Where a stream is followed, and how far.
@@ -43,7 +44,9 @@ impl Follower {
     /// Follows until the server ends. Failures are retried for ever: the stream forgets nothing here.
     pub async fn run(&self, stream: &Stream, functions: &'static Functions) {
         let mut last = self.checkpoint.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        let mut backoff = PAUSE;
+        // Half a position is none: better to announce twice than never.
+        last = last.filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+        let mut backoff = MIN_BACKOFF;
         loop {
             match self.follow(stream, functions, &mut last, &mut backoff).await {
                 Ok(()) => {}
@@ -84,11 +87,15 @@ impl Follower {
             let output = self.streams.get_records().shard_iterator(position).send().await.map_err(flat)?;
             let records = output.records.unwrap_or_default();
             if records.is_empty() {
-                tokio::time::sleep(PAUSE).await;
+                // Not asked again before something may have been written.
+                tokio::select! {
+                    () = functions.done.notified() => {}
+                    () = tokio::time::sleep(MAX_PAUSE) => {}
+                }
             }
             for batch in records.chunks(stream.batch_size) {
                 self.hand_over(batch, stream, functions, last).await?;
-                *backoff = PAUSE;
+                *backoff = MIN_BACKOFF;
             }
             iterator = output.next_shard_iterator;
         }
@@ -124,7 +131,9 @@ impl Follower {
             .last();
         if let Some(number) = done {
             if let Some(path) = &self.checkpoint {
-                std::fs::write(path, number)?;
+                let draft = path.with_extension("draft");
+                std::fs::write(&draft, number)?;
+                std::fs::rename(&draft, path)?;
             }
             *last = Some(number.to_owned());
         }

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use lambda_http::http::header;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Problem, Request};
@@ -10,6 +10,9 @@ use crate::flow::{Fields, read_fields};
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// How deep it may be nested: events carry a flow some levels deeper, and parsers commonly end at 128.
+const MAX_DEPTH: usize = 100;
 
 /// The body of a request: a JSON object, or an array.
 #[derive(Clone)]
@@ -52,7 +55,8 @@ pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
         return Ok(Body::Object(Fields::new()));
     }
     let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
-    serde_json::from_str::<Valid>(text).map_err(invalid)?;
+    let mut parser = serde_json::Deserializer::from_str(text);
+    Valid { depth: MAX_DEPTH }.deserialize(&mut parser).map_err(invalid)?;
     let raw: &RawValue = serde_json::from_str(text).map_err(invalid)?;
     match raw.get().as_bytes().first() {
         Some(b'{') => read_fields(raw).map(Body::Object),
@@ -75,54 +79,68 @@ fn is_json(request: &Request) -> bool {
 }
 
 /// JSON that every consumer of a flow can read. Parts of a body are passed on as they were sent, so
-/// they are looked at here once: nothing is nested deeper than the parser's 128, every text is
-/// Unicode (no lone surrogates), every number fits a double.
-struct Valid;
+/// they are looked at here once: nothing is nested too deep, every text is Unicode (no lone
+/// surrogates), every number fits a double.
+struct Valid {
+    /// How much deeper it may still go.
+    depth: usize,
+}
 
-impl<'de> Deserialize<'de> for Valid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+impl Valid {
+    fn inner<E: de::Error>(&self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1);
+        depth
+            .map(|depth| Self { depth })
+            .ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Valid {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Valid {
-    type Value = Self;
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self, A::Error> {
-        while elements.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while elements.next_element_seed(self.inner()?)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
-        while members.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while members.next_entry_seed(self.inner()?, self.inner()?)?.is_some() {}
+        Ok(())
     }
 }

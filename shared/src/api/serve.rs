@@ -103,6 +103,8 @@ where
         problem.into_response(&instance, &request_id)
     });
     if is_head {
+        let length = response.body().as_ref().len();
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         *response.body_mut() = lambda_http::Body::Empty;
     }
     let headers = response.headers_mut();

@@ -41,7 +41,12 @@ impl StatusReport {
         };
         let flow =
             text("id").and_then(|id| id.parse().ok()).ok_or(MalformedEvent("the event names no flow"))?;
-        Ok(Self { flow, run_id: text("runId").map(Into::into), event })
+        let run_id = match data.get("runId").or_else(|| detail.get("runId")) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            Some(_) => return Err(MalformedEvent("the run's id is no text")),
+        };
+        Ok(Self { flow, run_id, event })
     }
 }
 

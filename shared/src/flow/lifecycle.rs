@@ -112,8 +112,9 @@ pub struct Flow {
     pub started_by: Option<String>,
     /// Why the last run ended, when it did not end by itself.
     pub status_reason: Option<String>,
-    /// Who created it.
-    pub creator: String,
+    /// Owners that may take the flow away from its tenant: those it was created with, and those that
+    /// one of them or an administrator has added.
+    pub stewards: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When the document was last changed.
@@ -144,6 +145,7 @@ impl Flow {
             }
         }
         check_owners(&document)?;
+        let stewards = owner_ids(&document);
         let id = FlowId::generate();
         let now = id.timestamp();
         Ok(Self {
@@ -155,7 +157,7 @@ impl Flow {
             run_id: None,
             started_by: None,
             status_reason: None,
-            creator: caller.sub.clone(),
+            stewards,
             created_at: now,
             updated_at: now,
             changed_at: now,
@@ -187,21 +189,30 @@ impl Flow {
             return Ok(None);
         }
         let mut next = self.next(caller.into());
+        if self.has_steward(caller) {
+            next.stewards = owner_ids(&document);
+        } else {
+            next.stewards.retain(|id| document.is_owned_by(id));
+        }
         next.document = document;
         next.revision += 1;
         next.updated_at = next.changed_at;
         Ok(Some(next))
     }
 
-    /// A change cannot leave the caller's side without an owner. Its tenant may be removed only by
-    /// who created the flow, or by an administrator: every peer becomes an owner by its first
-    /// change, so an owner alone could seize the flow from the tenant.
+    /// Whether the caller may take the flow away from its tenant.
+    fn has_steward(&self, caller: &Caller) -> bool {
+        caller.is_admin() || self.stewards.contains(&caller.sub)
+    }
+
+    /// A change cannot leave the caller's side without an owner. Its tenant may be removed only by a
+    /// steward: every peer becomes an owner by its first change, so an owner alone could seize the
+    /// flow from the tenant.
     fn keep_owners(&self, caller: &Caller, document: &mut Document) {
         if !document.is_owned_by(&caller.sub) {
             document.owners.push(Owner { id: caller.sub.clone(), kind: "user".into() });
         }
-        let may_leave_tenant = caller.is_admin() || caller.sub == self.creator;
-        if let Some(tenant) = caller.tenant.as_ref().filter(|_| !may_leave_tenant)
+        if let Some(tenant) = caller.tenant.as_ref().filter(|_| !self.has_steward(caller))
             && self.document.is_owned_by(tenant)
             && !document.is_owned_by(tenant)
         {
@@ -277,6 +288,7 @@ impl Flow {
         }
         let mut next = self.next(Actor { user: String::new(), tenant: None });
         next.document.owners.retain(|owner| owner.id != id);
+        next.stewards.retain(|steward| steward != id);
         next.revision += 1;
         next.updated_at = next.changed_at;
         if next.document.owners.is_empty() && matches!(self.status, Status::Starting | Status::Active) {
@@ -289,6 +301,10 @@ impl Flow {
     fn next(&self, actor: Actor) -> Self {
         Self { sequence: self.sequence + 1, changed_at: Timestamp::now(), actor, ..self.clone() }
     }
+}
+
+fn owner_ids(document: &Document) -> Vec<String> {
+    document.owners.iter().map(|owner| owner.id.clone()).collect()
 }
 
 fn check_owners(document: &Document) -> Result<(), Vec<Fault>> {
@@ -362,19 +378,36 @@ mod tests {
 
     #[test]
     fn a_peer_cannot_seize_a_flow_from_its_tenant() {
-        let peer = caller("peer", Some("acme"), &[]);
-        let mut flow = flow(Status::Inactive);
+        let change = |flow: Flow, caller: &Caller, body: &str| {
+            flow.patch(caller, fields(body), ComponentCheck::AtStart).unwrap().unwrap_or(flow)
+        };
+        let (peer, friend) = (caller("peer", Some("acme"), &[]), caller("friend", Some("acme"), &[]));
+        let mut seized = flow(Status::Inactive);
         for body in [
             r#"{"description":"x"}"#,
             r#"{"owners":[]}"#,
             r#"{"owners":[{"id":"peer","type":"user"}],"name":"y"}"#,
+            r#"{"owners":[{"id":"peer","type":"user"},{"id":"friend","type":"user"}]}"#,
         ] {
-            flow = flow.patch(&peer, fields(body), ComponentCheck::AtStart).unwrap().unwrap_or(flow);
-            assert!(flow.document.is_owned_by("acme"), "{body}");
+            seized = change(seized, &peer, body);
+            assert!(seized.document.is_owned_by("acme"), "{body}");
         }
+        seized = change(seized, &friend, r#"{"owners":[]}"#);
+        assert!(seized.document.is_owned_by("acme"));
+        // Who was removed is a peer like any other.
         let anna = caller("anna", Some("acme"), &[]);
-        let mine = flow.patch(&anna, fields(r#"{"owners":[]}"#), ComponentCheck::AtStart).unwrap().unwrap();
-        assert_eq!(mine.document.owners, [Owner { id: "anna".into(), kind: "user".into() }]);
+        seized = change(seized, &anna, r#"{"owners":[]}"#);
+        assert!(seized.document.is_owned_by("acme"));
+
+        let own = vec![Owner { id: "anna".into(), kind: "user".into() }];
+        assert_eq!(change(flow(Status::Inactive), &anna, r#"{"owners":[]}"#).document.owners, own);
+        // Who was made an owner by a steward is one too.
+        let given = change(
+            flow(Status::Inactive),
+            &anna,
+            r#"{"owners":[{"id":"peer","type":"user"},{"id":"acme","type":"tenant"}]}"#,
+        );
+        assert!(!change(given, &peer, r#"{"owners":[]}"#).document.is_owned_by("acme"));
     }
 
     #[test]

@@ -288,7 +288,9 @@ fn check_references(graph: &Graph, reader: &mut Reader<'_, '_>) {
 /// Five fields, or six with seconds first, as the platform's scheduler reads them.
 fn is_cron(text: &str) -> bool {
     // A nickname such as `@daily` is not among the fields the scheduler knows.
+    let has_empty_item = |field: &str| field.split(',').any(str::is_empty);
     !text.contains('@')
+        && !text.split_whitespace().any(has_empty_item)
         && CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text).is_ok()
 }
 
@@ -422,6 +424,8 @@ mod tests {
             "*/0 * * * *",
             "* /2 * * * *",
             "5-1 * * * *",
+            ", * * * *",
+            "1,,2 * * * *",
         ] {
             assert_eq!(
                 messages(&with(&format!(r#""cron":"{bad}""#)), ComponentCheck::AtStart),

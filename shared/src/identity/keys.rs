@@ -48,6 +48,9 @@ pub enum KeyError {
     /// There is no key in it that a token could be verified with.
     #[error("the JWKS has no usable key")]
     Empty,
+    /// The secret is shorter than HS256 wants it.
+    #[error("AUTH_HS256_SECRET has fewer than {MIN_SECRET_BYTES} bytes")]
+    ShortSecret,
     /// The URL did not answer with a JWKS.
     #[error("cannot fetch the JWKS: {0}")]
     Fetch(&'static str),
@@ -75,7 +78,7 @@ impl Keys {
             KeySource::File(path) => Self::Fixed(parse(&std::fs::read(path).map_err(KeyError::File)?)?),
             KeySource::Url(url) => Self::Fetched(Box::new(FetchedKeys::new(url.clone()))),
             KeySource::Secret(secret) if secret.len() < MIN_SECRET_BYTES => {
-                return Err(KeyError::Empty);
+                return Err(KeyError::ShortSecret);
             }
             KeySource::Secret(secret) => {
                 let decoding = DecodingKey::from_secret(secret.as_bytes());

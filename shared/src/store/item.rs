@@ -78,7 +78,8 @@ struct LiveItem {
     started_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status_reason: Option<String>,
-    creator: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stewards: Vec<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
     changed_at: Timestamp,
@@ -108,7 +109,7 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         run_id: flow.run_id,
         started_by: flow.started_by.clone(),
         status_reason: flow.status_reason.clone(),
-        creator: flow.creator.clone(),
+        stewards: flow.stewards.clone(),
         created_at: flow.created_at,
         updated_at: flow.updated_at,
         changed_at: flow.changed_at,
@@ -150,7 +151,7 @@ pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
         run_id: item.run_id,
         started_by: item.started_by,
         status_reason: item.status_reason,
-        creator: item.creator,
+        stewards: item.stewards,
         created_at: item.created_at,
         updated_at: item.updated_at,
         changed_at: item.changed_at,
