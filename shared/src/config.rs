@@ -1,5 +1,6 @@
 //! Every environment variable, read once, typed.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,13 +24,20 @@ pub async fn aws() -> SdkConfig {
 }
 
 /// A setting is missing or makes no sense.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(thiserror::Error, PartialEq, Eq)]
 #[error("{name} {problem}")]
 pub struct ConfigError {
     /// The environment variable.
     pub name: &'static str,
     /// What is wrong with it.
     pub problem: &'static str,
+}
+
+/// A function that does not start says why in this form.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Reads settings from the environment, or from anything like it.
