@@ -12,10 +12,10 @@ async fn a_run_that_a_server_left_behind_is_taken_up_by_the_next() {
     let token = first.token("anna", "acme", ALL);
     let id = first.post("/flows", &token, complete_flow("x")).await.id();
     first.post(&format!("/flows/{id}/start"), &token, Value::Null).await;
-    first.server.unwrap().stop().await.unwrap();
+    first.server.stop().await.unwrap();
 
     let second = Api::start_with(options).await;
     second.wait_for_status(&id, &token, "active").await;
-    second.server.unwrap().stop().await.unwrap();
+    second.server.stop().await.unwrap();
     std::fs::remove_dir_all(folder).unwrap();
 }

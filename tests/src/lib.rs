@@ -1,4 +1,4 @@
-//! A client of the API for tests: starts a local server of its own, or uses the one at `API_URL`.
+//! A client of the API for tests, with a local server of its own.
 
 #![allow(
     clippy::expect_used,
@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use local::issuer::{Claims, Issuer};
-use local::{Options, Server, default_folder};
+use local::issuer::Claims;
+use local::{Options, Server};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use serde_json::Value;
@@ -23,9 +23,8 @@ pub struct Api {
     /// Where it is.
     pub url: String,
     client: Client,
-    issuer: Issuer,
     /// Runs as long as the client.
-    pub server: Option<Server>,
+    pub server: Server,
 }
 
 /// What the API answered.
@@ -64,26 +63,18 @@ impl Answer {
 }
 
 impl Api {
-    /// The API at `API_URL`, or a server of this test's own with its data in memory.
+    /// A server of this test's own, with its data in memory.
     pub async fn start() -> Self {
-        match std::env::var("API_URL") {
-            Ok(url) => Self::at(url, None),
-            Err(_) => Self::start_with(Options::default()).await,
-        }
+        Self::start_with(Options::default()).await
     }
 
     /// A server of this test's own.
     pub async fn start_with(mut options: Options) -> Self {
         options.dynamodb = options.dynamodb.or_else(other_dynamodb);
         let server = Server::start(options).await.expect("the server starts");
-        Self::at(format!("http://{}", server.address), Some(server))
-    }
-
-    fn at(url: String, server: Option<Server>) -> Self {
         let redirect = reqwest::redirect::Policy::none();
-        let client =
-            Client::builder().redirect(redirect).timeout(Duration::from_secs(30)).build().expect("a client");
-        Self { url, client, issuer: Issuer::open(&default_folder()).expect("a signing key"), server }
+        let client = Client::builder().redirect(redirect).timeout(Duration::from_secs(30)).build();
+        Self { url: format!("http://{}", server.address), client: client.expect("a client"), server }
     }
 
     /// A token of this user; no tenant when it is empty.
@@ -100,7 +91,7 @@ impl Api {
     /// A token with these claims.
     #[must_use]
     pub fn sign(&self, claims: &Claims) -> String {
-        self.issuer.token(claims).expect("a token")
+        self.server.issuer.token(claims).expect("a token")
     }
 
     /// Sends a request with a JSON body, or none for `null`.
