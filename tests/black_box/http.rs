@@ -220,8 +220,8 @@ async fn pointers_lead_into_the_body() {
             "/graph/edges/0",
             "/graph/edges/1/target",
             "/graph/edges/1/source",
-            "/graph/edges/0/source",
-            "/graph/edges/0/target",
+            "/graph/edges/1/source",
+            "/graph/edges/1/target",
         ]
     );
     let single = api.post("/flows", &token, json!({"graph": {"nodes": {"name": "x"}}})).await;

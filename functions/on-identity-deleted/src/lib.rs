@@ -33,7 +33,11 @@ pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Resu
         for result in concurrently(ids.into_iter().map(|id| store.change(id, decide)).collect()).await {
             match result {
                 Ok(_) => changed += 1,
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(tracing::field::display);
+                    tracing::error!(error = %error, cause, "owner.not_removed");
+                    failed = Some(error);
+                }
             }
         }
     }

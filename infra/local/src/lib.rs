@@ -222,16 +222,20 @@ impl Server {
 /// forgotten them.
 async fn resume_runs(store: &Store, bus: &Bus) -> Result<(), StartError> {
     for status in [Status::Starting, Status::Stopping] {
-        let query = ListQuery {
+        let mut query = ListQuery {
             scope: Scope::All,
             filter: ListFilter { status: Some(status), ..ListFilter::default() },
             order: ListOrder::default(),
             size: 1000,
             paging: Paging::After(None),
         };
-        let page = store.list(&query).await.map_err(|error| StartError::Runs(error.to_string()))?;
-        for flow in page.flows {
-            bus.confirm(status, flow.id, flow.run_id);
+        loop {
+            let page = store.list(&query).await.map_err(|error| StartError::Runs(error.to_string()))?;
+            for flow in page.flows {
+                bus.confirm(status, flow.id, flow.run_id);
+            }
+            let Some(next) = page.next else { break };
+            query.paging = Paging::After(Some(next));
         }
     }
     Ok(())

@@ -110,12 +110,17 @@ pub fn bulk_response(
     let is_fault_of_ours = |result: &Result<Flow, Problem>| {
         result.as_ref().is_err_and(|problem| problem.status().is_server_error())
     };
+    let request_id = request_id(request);
     if results.iter().all(is_fault_of_ours)
         && let Some(Err(problem)) = results.pop()
     {
+        // The one that is answered is logged with the answer.
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .for_each(|other| log_problem(other, &request_id));
         return Err(problem);
     }
-    let request_id = request_id(request);
     let mut warned = Vec::new();
     let items = results.iter().enumerate().map(|(index, result)| {
         let prefix = if is_array { format!("/{index}") } else { String::new() };

@@ -103,8 +103,11 @@ where
         problem.into_response(&instance, &request_id)
     });
     if is_head {
+        // What the answer to GET would have; one without a body says nothing.
         let length = response.body().as_ref().len();
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        if length > 0 {
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
         *response.body_mut() = lambda_http::Body::Empty;
     }
     let headers = response.headers_mut();

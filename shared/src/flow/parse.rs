@@ -97,14 +97,14 @@ impl Document {
             let message = "Flow status cannot be set manually. Use the flow start/stop end points instead.";
             reader.fault("status", "flow.status.read_only", message);
         }
-        if let Some(graph) = &graph {
-            check_references(graph, &mut reader);
+        if let Some((graph, edge_places)) = &graph {
+            check_references(graph, edge_places, &mut reader);
         }
         if cron.value().is_some_and(|cron| !cron.is_empty() && !is_cron(cron)) {
             reader.fault("cron", "flow.cron.invalid", "Invalid cron expression.");
         }
         match graph {
-            Some(graph) if faults.is_empty() => Ok(Self {
+            Some((graph, _)) if faults.is_empty() => Ok(Self {
                 name,
                 description,
                 graph,
@@ -120,7 +120,8 @@ impl Document {
     }
 }
 
-fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<Graph> {
+/// The graph, and where in it its edges are: what could not be read is not among them.
+fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Graph, Vec<String>)> {
     let fields = match reader.object("graph") {
         Field::Value(fields) => fields,
         missing => {
@@ -142,18 +143,23 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<Grap
     let several = nodes.len() > 1;
     let nodes = read_nodes(&mut graph, nodes, check);
     let before = graph.faults.len();
+    let mut edge_places = Vec::new();
     let edges = match graph.elements("edges", true) {
         Field::Absent => Field::Value(Vec::new()),
         Field::Null => Field::Null,
         Field::Value(edges) => {
-            let edges = edges.into_iter().filter_map(|(place, raw)| read_edge(&mut graph, &place, raw));
+            let edges = edges.into_iter().filter_map(|(place, raw)| {
+                let edge = read_edge(&mut graph, &place, raw)?;
+                edge_places.push(place);
+                Some(edge)
+            });
             Field::Value(edges.collect())
         }
     };
     if several && graph.faults.len() == before && edges.value().is_none_or(Vec::is_empty) {
         graph.fault("edges", "graph.edges.required", "Flows with more than one node require edges.");
     }
-    Some(Graph { nodes, edges })
+    Some((Graph { nodes, edges }, edge_places))
 }
 
 fn read_nodes(
@@ -269,9 +275,9 @@ fn required(
     text
 }
 
-fn check_references(graph: &Graph, reader: &mut Reader<'_, '_>) {
+fn check_references(graph: &Graph, edge_places: &[String], reader: &mut Reader<'_, '_>) {
     let ids: HashSet<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
-    for (index, edge) in graph.edges.value().into_iter().flatten().enumerate() {
+    for (edge, place) in graph.edges.value().into_iter().flatten().zip(edge_places) {
         for (end, name, reason, id) in [
             ("Edge source", "source", "edge.source.unknown", &edge.source),
             ("Edge target", "target", "edge.target.unknown", &edge.target),
@@ -279,7 +285,7 @@ fn check_references(graph: &Graph, reader: &mut Reader<'_, '_>) {
             if id.is_empty() || !ids.contains(id.as_str()) {
                 let shown = if id.is_empty() { "undefined".to_owned() } else { shorten(id) };
                 let message = format!("{end} with id \"{shown}\" could not be found among nodes.");
-                reader.fault(&format!("graph/edges/{index}/{name}"), reason, message);
+                reader.fault(&format!("graph/{place}/{name}"), reason, message);
             }
         }
     }

@@ -97,7 +97,8 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
     let json = serde_json::to_vec(&flow.document).map_err(|error| Error::Unreadable(error.into()))?;
     let document =
         zstd::bulk::compress(&json, COMPRESSION_LEVEL).map_err(|error| Error::Unreadable(error.into()))?;
-    if json.len() > MAX_DOCUMENT_BYTES || document.len() > MAX_PACKED_BYTES {
+    let stewards: usize = flow.stewards.iter().map(String::len).sum();
+    if json.len() > MAX_DOCUMENT_BYTES || document.len() + stewards > MAX_PACKED_BYTES {
         return Err(Error::TooLarge);
     }
     let item = LiveItem {
