@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod bus;
+pub mod endpoint;
 pub mod functions;
 pub mod gateway;
 pub mod issuer;
@@ -29,6 +30,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use bus::Bus;
+use endpoint::Endpoint;
 use functions::Functions;
 use gateway::Gateway;
 use issuer::Issuer;
@@ -62,11 +64,21 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// A DynamoDB to use instead of the embedded one, and the table's name there.
     pub dynamodb: Option<(String, String)>,
+    /// Where the embedded AWS services are to be reached from outside, if at all; port 0 for any.
+    pub aws: Option<SocketAddr>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, folder: None, seed: false, orchestrator: true, settings: Vec::new(), dynamodb: None }
+        Self {
+            port: 0,
+            folder: None,
+            seed: false,
+            orchestrator: true,
+            settings: Vec::new(),
+            dynamodb: None,
+            aws: None,
+        }
     }
 }
 
@@ -79,6 +91,12 @@ pub enum StartError {
     /// The port, otherwise.
     #[error("cannot listen on port {0}: {1}")]
     Listen(u16, io::Error),
+    /// The address of the AWS services.
+    #[error("cannot listen on {0}: {1}; choose another address with --aws-port or --aws-host")]
+    ListenAws(SocketAddr, io::Error),
+    /// The address of another DynamoDB.
+    #[error("DYNAMODB_ENDPOINT: {0}")]
+    Endpoint(#[from] axum::http::uri::InvalidUri),
     /// The folder.
     #[error("cannot write to {}: {}", .0.display(), .1)]
     Folder(PathBuf, io::Error),
@@ -109,6 +127,8 @@ pub enum StartError {
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its AWS services listen, if they were to be reached from outside.
+    pub aws: Option<SocketAddr>,
     /// Signs tokens it accepts.
     pub issuer: Issuer,
     stop: oneshot::Sender<()>,
@@ -165,6 +185,14 @@ impl Server {
             store: store.clone(),
             done: tokio::sync::Notify::new(),
         }));
+        let aws = match options.aws {
+            Some(address) => {
+                let endpoint = Endpoint::new(&dynamodb, &messaging, functions)?;
+                let listening = endpoint.listen(address).await;
+                Some(listening.map_err(|error| StartError::ListenAws(address, error))?)
+            }
+            None => None,
+        };
         if options.seed {
             seed::store_flows(&store).await?;
         }
@@ -196,7 +224,7 @@ impl Server {
             };
             axum::serve(listener, router).with_graceful_shutdown(stopped).await
         });
-        Ok(Self { address, issuer, stop, serving, background, _lock: lock })
+        Ok(Self { address, aws, issuer, stop, serving, background, _lock: lock })
     }
 
     /// Ends the server after the requests under way.

@@ -1,12 +1,13 @@
 //! `cargo run`: the local server, and tokens for it.
 
 use std::io::{Write, stdout};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use local::aws::TABLE;
+use local::aws::{BUS, TABLE, UNREADABLE_QUEUE};
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server, default_folder};
 use tracing::Level;
@@ -36,6 +37,14 @@ struct Arguments {
     /// Whether a stand-in answers starts and stops
     #[arg(long, value_enum, default_value_t = Orchestrator::Auto)]
     orchestrator: Orchestrator,
+    /// Expose the embedded AWS services at this port, for functions in containers and the AWS CLI; 0
+    /// for any free one
+    #[arg(long, value_name = "N")]
+    aws_port: Option<u16>,
+    /// The address of that port. There is no authentication: whoever reaches it reads and writes
+    /// everything
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::from(Ipv4Addr::LOCALHOST), requires = "aws_port")]
+    aws_host: IpAddr,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -63,6 +72,8 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = DAY, allow_negative_numbers = true)]
         expires_in: i64,
     },
+    /// Print the public keys of these tokens as a JWKS
+    Jwks,
 }
 
 type Error = Box<dyn std::error::Error>;
@@ -79,12 +90,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {
-    if let Some(Command::Token { sub, tenant, permissions, expires_in }) = arguments.command {
-        let permissions = permissions.into_iter().filter(|permission| !permission.is_empty()).collect();
-        let claims = Claims { sub, tenant, permissions, expires_in };
-        writeln!(stdout(), "{}", Issuer::open(&default_folder())?.token(&claims)?)?;
-        return Ok(());
+    match arguments.command {
+        Some(Command::Token { sub, tenant, permissions, expires_in }) => {
+            let permissions = permissions.into_iter().filter(|permission| !permission.is_empty()).collect();
+            let claims = Claims { sub, tenant, permissions, expires_in };
+            Ok(writeln!(stdout(), "{}", Issuer::open(&default_folder())?.token(&claims)?)?)
+        }
+        Some(Command::Jwks) => Ok(writeln!(stdout(), "{}", Issuer::open(&default_folder())?.jwks())?),
+        None => serve(arguments).await,
     }
+}
+
+async fn serve(arguments: Arguments) -> Result<(), Error> {
     log();
     let folder = match arguments.data {
         Some(data) if data.as_os_str() == ":memory:" => None,
@@ -99,6 +116,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
             .filter(|(name, _)| name.starts_with("AUTH_") || name == "COMPONENT_CHECK")
             .collect(),
         dynamodb: std::env::var("DYNAMODB_ENDPOINT").ok().map(|endpoint| (endpoint, TABLE.into())),
+        aws: arguments.aws_port.map(|port| SocketAddr::new(arguments.aws_host, port)),
     };
     let server = Server::start(options).await?;
     // Before anything is said: whoever reads it may interrupt at once.
@@ -133,10 +151,12 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
     let newest = format!(
         "$({curl} '{url}/flows?sort=-createdAt&page%5Bsize%5D=1' | grep -o '\"id\":\"[0-9a-f]*\"}}]' | cut -d'\"' -f4)"
     );
+    let aws = server.aws.map(introduce_aws).unwrap_or_default();
     writeln!(
         stdout(),
         "The flow repository listens on {url}; data is kept {kept}. Ctrl-C ends it.
 
+{aws}
 A token of user developer, tenant acme, valid for a day:
 {token}
 
@@ -151,6 +171,22 @@ Store a flow, list the flows, start the newest and stop it again:
 What went over the event bus: {url}/_local/events"
     )?;
     Ok(())
+}
+
+/// What functions and tools need that use the embedded AWS services.
+fn introduce_aws(address: SocketAddr) -> String {
+    let warning = if address.ip().is_loopback() {
+        ""
+    } else {
+        "\nAnybody who reaches this address can read and write everything: there is no authentication.\n"
+    };
+    format!(
+        "
+Its DynamoDB, EventBridge and SQS listen as well. For the AWS CLI:
+export AWS_ENDPOINT_URL=http://{address} AWS_REGION=local AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+The table is {TABLE}, the bus {BUS}, the queue of unreadable changes http://{address}/{UNREADABLE_QUEUE}.
+{warning}"
+    )
 }
 
 /// Ends when the process is asked to; it listens from now on.

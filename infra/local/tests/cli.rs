@@ -58,15 +58,23 @@ fn start(arguments: &[&str]) -> (Child, Vec<String>) {
 fn get(lines: &[String], path: &str) -> String {
     let host = lines[0].split("http://").nth(1).unwrap().split(';').next().unwrap();
     let token = lines.iter().find(|line| line.starts_with("eyJ")).unwrap();
+    let answer = exchange(
+        host,
+        &format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        ),
+    );
+    answer.split("\r\n\r\n").nth(1).unwrap().to_owned()
+}
+
+/// Sends a request and reads until the other side ends.
+#[cfg(unix)]
+fn exchange(host: &str, request: &str) -> String {
     let mut socket = TcpStream::connect(host).unwrap();
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
-    )
-    .unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
-    answer.split("\r\n\r\n").nth(1).unwrap().to_owned()
+    answer
 }
 
 #[cfg(unix)]
@@ -101,11 +109,70 @@ fn a_token_is_all_that_is_printed() {
 }
 
 #[test]
+fn the_public_keys_are_all_that_is_printed() {
+    let output = run(&["jwks"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert_eq!(text.lines().count(), 1);
+    assert!(text.starts_with(r#"{"keys":[{"#) && text.contains(r#""kid":"local""#), "{text}");
+    assert!(!text.contains(r#""d":"#), "the private key is nobody's business");
+}
+
+#[test]
 fn a_busy_port_is_said_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let error = complaint(&["--port", &port, "--data", ":memory:"]);
     assert_eq!(error, format!("error: port {port} is in use; choose another one with --port\n"));
+}
+
+#[test]
+fn a_busy_aws_port_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let error = complaint(&["--port", "0", "--data", ":memory:", "--aws-port", &port]);
+    assert!(error.starts_with(&format!("error: cannot listen on 127.0.0.1:{port}: ")), "{error}");
+    assert!(error.ends_with("; choose another address with --aws-port or --aws-host\n"), "{error}");
+}
+
+#[test]
+#[cfg(unix)]
+fn aws_services_answer_at_one_port_and_no_page_gets_in() {
+    let (child, lines) = start(&["--port", "0", "--data", ":memory:", "--aws-port", "0"]);
+    let host = lines.iter().find(|line| line.starts_with("export AWS_ENDPOINT_URL=http://127.0.0.1:"));
+    let host = host.unwrap().split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    let ask = |target: &str, origin: &str, body: &str| {
+        let head =
+            format!("POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: {target}\r\nconnection: close\r\n");
+        let signed = "authorization: AWS4-HMAC-SHA256 Credential=local/20261122/local/dynamodb/aws4_request, SignedHeaders=host, Signature=0\r\nx-amz-date: 20261122T000000Z\r\ncontent-type: application/x-amz-json-1.0\r\n";
+        let length = body.len();
+        exchange(host, &format!("{head}{signed}{origin}content-length: {length}\r\n\r\n{body}"))
+    };
+    let table = r#"{"TableName":"flow-repository"}"#;
+    for (target, body, expected) in [
+        ("DynamoDB_20120810.DescribeTable", table, r#""TableStatus":"ACTIVE""#),
+        ("DynamoDBStreams_20120810.ListStreams", table, r#""StreamArn""#),
+        ("AWSEvents.DescribeEventBus", "{}", r#""Name":"flow-repository""#),
+        ("AmazonSQS.SendMessage", r#"{"MessageBody":"7"}"#, r#""MessageId""#),
+    ] {
+        let answer = ask(target, "", body);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(expected), "{target}: {answer}");
+    }
+    assert_eq!(get(&lines, "/_local/dead-letters"), r#"{"deadLetters":[7]}"#);
+    let page = ask("DynamoDB_20120810.DescribeTable", "origin: https://example.com\r\n", table);
+    assert!(page.starts_with("HTTP/1.1 403"), "{page}");
+    assert_eq!(interrupt(child), Some(0));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_open_aws_address_comes_with_a_warning() {
+    let (child, lines) =
+        start(&["--port", "0", "--data", ":memory:", "--aws-port", "0", "--aws-host", "0.0.0.0"]);
+    assert!(lines.iter().any(|line| line.contains("there is no authentication")), "{lines:?}");
+    assert_eq!(interrupt(child), Some(0));
+    let alone = run(&["--aws-host", "0.0.0.0"]);
+    assert_eq!(alone.status.code(), Some(2), "an address alone opens nothing");
 }
 
 #[test]
