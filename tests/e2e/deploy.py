@@ -1,0 +1,338 @@
+"""Deploys the built stack to an emulator with IAM enforced, and shows that it works there: see docs/testing.md."""
+
+import contextlib
+import fnmatch
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import boto3
+
+STACK = "flows"
+REGION = "eu-central-1"
+TEMPLATE = Path(".aws-sam/build/template.yaml")
+WORK = Path("target/e2e")
+DECISIONS = WORK / "iam-decisions.jsonl"
+
+# What AWS itself does in a function's name, by its statement. No function makes these calls and the
+# emulator makes them without asking its IAM, so they are compared with what AWS documents.
+BY_THE_PLATFORM = {
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+    "WriteItsOwnLog": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    # https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
+    "FollowTheTable": {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
+    "LetTheMappingFindTheStream": {"dynamodb:ListStreams"},
+    # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+    "KeepChangesItCouldNotPublish": {"s3:PutObject"},
+    "LetTheMappingCheckTheBucket": {"s3:ListBucket"},
+    # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    "SetAsideEventsThatFailed": {"sqs:SendMessage"},
+}
+
+passed, failed = [], []
+
+
+def check(what, holds, seen=""):
+    (passed if holds else failed).append(what)
+    print(f"{'ok  ' if holds else 'FAIL'} {what}" + ("" if holds else f"\n     seen: {seen}"), flush=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(*command, env=None, timeout=900):
+    """Runs a command; gives its exit code and what it printed."""
+    done = subprocess.run(command, env=env, timeout=timeout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode, done.stdout
+
+
+def until(what, ask, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = ask()
+        if answer:
+            return answer
+        time.sleep(0.2)
+    sys.exit(f"it never came: {what}")
+
+
+class Emulator:
+    """MiniStack as a process of its own, with the credentials of its root account."""
+
+    def __enter__(self):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        own = {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_REGION": REGION,
+               "IAM_DECISIONS": str(DECISIONS.absolute())}
+        self.log = open(WORK / "emulator.log", "w")
+        command = [sys.executable, "tests/e2e/emulator.py"]
+        self.process = subprocess.Popen(command, env=self.env | own, stdout=self.log, stderr=subprocess.STDOUT)
+        until("the emulator", self.answers)
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            sys.exit(f"the emulator ended; see {self.log.name}")
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=1).status == 200
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+    def client(self, service, **credentials):
+        credentials = credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client(service, region_name=REGION, endpoint_url=self.url, **credentials)
+
+
+def serve_keys():
+    """The development issuer's public keys at a URL, as an identity provider has them."""
+    code, keys = run("cargo", "run", "--quiet", "--locked", "--", "jwks")
+    if code:
+        sys.exit(f"no keys: {keys}")
+
+    class Keys(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(keys.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/jwks.json"
+
+
+class Stack:
+    """The deployed stack."""
+
+    def __init__(self, emulator, keys):
+        self.emulator, self.keys = emulator, keys
+        self.cloudformation = emulator.client("cloudformation")
+        self.iam = emulator.client("iam")
+
+    def deploy(self, *overrides, stack=STACK, env=None):
+        parameters = ["Architecture=x86_64", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}", *overrides]
+        return run("sam", "deploy", "--template", str(TEMPLATE), "--stack-name", stack, "--resolve-s3",
+                   "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
+                   "--no-progressbar", "--parameter-overrides", *parameters, env=env or self.emulator.env)
+
+    def outputs(self, stack=STACK):
+        outputs = self.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    def physical(self):
+        pages = self.cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+        return {resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+                for page in pages for resource in page["StackResourceSummaries"]}
+
+    def exists(self):
+        stacks = self.cloudformation.list_stacks()["StackSummaries"]
+        return any(stack["StackName"] == STACK and not stack["StackStatus"].startswith("DELETE") for stack in stacks)
+
+    def make_routes(self):
+        """The emulator does not read the API's `Body`: what is in there is made call by call."""
+        physical = self.physical()
+        template = self.cloudformation.get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
+        if isinstance(template, str):
+            template = json.loads(template)
+        body = template["Resources"]["Api"]["Properties"]["Body"]
+        gateway, api = self.emulator.client("apigatewayv2"), physical["Api"]
+        cors = dict(body["x-amazon-apigateway-cors"])
+        separator, origins = cors["allowOrigins"]["Fn::Split"]
+        names = {name[0].upper() + name[1:]: value for name, value in cors.items()}
+        names["AllowOrigins"] = origins.split(separator)
+        gateway.update_api(ApiId=api, CorsConfiguration=names)
+        for path, methods in body["paths"].items():
+            for method, operation in methods.items():
+                uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+                alias = re.search(r"functions/\$\{(\w+)\}/invocations", uri)[1]
+                integration = gateway.create_integration(ApiId=api, IntegrationType="AWS_PROXY",
+                                                         IntegrationUri=physical[alias], PayloadFormatVersion="2.0")
+                key = "$default" if path == "/$default" else f"{method.upper()} {path}"
+                gateway.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integration['IntegrationId']}")
+
+    def observe(self):
+        """A queue of everything on the bus, for the tests."""
+        code, seen = run("sam", "deploy", "--template", "tests/e2e/observer.yaml", "--stack-name", f"{STACK}-observer",
+                         "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides",
+                         f"EventBusName={self.outputs()['EventBusName']}", env=self.emulator.env)
+        if code:
+            sys.exit(f"no observer: {seen}")
+        self.queue = self.outputs(f"{STACK}-observer")["EventQueueUrl"]
+
+    def suite(self, *filters, **settings):
+        """The black-box tests against the deployed API; gives their exit code and what they printed."""
+        outputs = self.outputs()
+        env = self.emulator.env | settings | {"API_URL": outputs["ApiUrl"], "API_EVENT_BUS": outputs["EventBusName"],
+                                              "API_EVENT_QUEUE": self.queue}
+        return run("cargo", "test", "--quiet", "--locked", "--workspace", "--test", "black_box", "--", *filters, env=env)
+
+    def items(self):
+        table = self.emulator.client("dynamodb")
+        pages = table.get_paginator("scan").paginate(TableName=self.outputs()["TableName"], Select="COUNT")
+        return sum(page["Count"] for page in pages)
+
+    def roles(self):
+        """The roles of the functions, by the names of their packages, with their statements."""
+        roles = {}
+        for name, role in self.physical().items():
+            if name.endswith("Role"):
+                package = re.sub(r"(?<=.)([A-Z])", r"-\1", name.removesuffix("Role")).lower()
+                document = self.iam.get_role_policy(RoleName=role, PolicyName=package)["PolicyDocument"]
+                roles[package] = (role, document)
+        return roles
+
+    def set_aside_unreadable(self, seconds=60):
+        """Puts an item into the table that is no flow; tells whether the change arrives in its queue."""
+        outputs, queues = self.outputs(), self.emulator.client("sqs")
+        key = {"pk": {"S": f"FLOW#{time.time_ns()}"}, "sk": {"S": "HEAD"}}
+        self.emulator.client("dynamodb").put_item(TableName=outputs["TableName"], Item=key)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            answer = queues.receive_message(QueueUrl=outputs["UnreadableChangesUrl"], WaitTimeSeconds=1)
+            for message in answer.get("Messages", []):
+                queues.delete_message(QueueUrl=outputs["UnreadableChangesUrl"], ReceiptHandle=message["ReceiptHandle"])
+                if key["pk"]["S"] in message["Body"]:
+                    return True
+        return False
+
+
+def decisions():
+    return [json.loads(line) for line in DECISIONS.read_text().splitlines()] if DECISIONS.exists() else []
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def refuse_what_is_wrong(stack):
+    """Deployments that must not happen say why, and leave nothing."""
+    for what, overrides, message in [
+        ("a parameter of the wrong form", ["AuthJwksUrl=http://id.example/jwks"], "must be an https URL"),
+        ("a number that is none", ["RateLimit=many"], "must be a number from 1 to 99999"),
+        ("no identity provider", ["AuthIssuer=https://issuer.invalid"], "AuthIssuer must be set"),
+        ("two sources of keys", ['AuthJwks={}'], "Exactly one of AuthJwksUrl and AuthJwks"),
+        ("a domain without a certificate", ["DomainName=flows.example.com"], "DomainName needs CertificateArn"),
+    ]:
+        code, seen = stack.deploy(*overrides)
+        check(f"{what} is refused with its reason", code != 0 and message in seen, seen)
+    check("nothing was made of them", not stack.exists())
+    user = stack.iam.create_user(UserName="nobody") and stack.iam.create_access_key(UserName="nobody")["AccessKey"]
+    env = stack.emulator.env | {"AWS_ACCESS_KEY_ID": user["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": user["SecretAccessKey"]}
+    code, seen = stack.deploy(env=env)
+    check("a deployer without permission is told which one", code != 0 and "not authorized to perform" in seen, seen)
+
+
+def compare_with_used(stack):
+    """For every function: what it may do is what it did, and nothing else."""
+    used = {}
+    for line in decisions():
+        role = re.search(r"assumed-role/([^/]+)/", line["principal"])
+        if role:
+            used.setdefault(role[1], set()).add((line["action"], line["resource"], line["decision"]))
+    for package, (role, document) in stack.roles().items():
+        mine = used.get(role, set())
+        refused = [call for call in mine if call[2] != "Allow"]
+        check(f"{package} was refused nothing", not refused, refused)
+        for statement in document["Statement"]:
+            sid, actions, resources = statement["Sid"], set(statement["Action"]), as_list(statement["Resource"])
+            named = not any("*" in action for action in actions) and "*" not in resources
+            check(f"{package} {sid}: exact actions, named resources", named, statement)
+            if sid in BY_THE_PLATFORM:
+                check(f"{package} {sid}: as AWS documents", actions == BY_THE_PLATFORM[sid], actions)
+                continue
+            did = {(action, pattern) for action, resource, _ in mine for pattern in resources
+                   if action in actions and fnmatch.fnmatchcase(resource, pattern)}
+            may = {(action, pattern) for action in actions for pattern in resources}
+            check(f"{package} {sid}: allowed == used", did == may, f"never used: {sorted(may - did)}")
+
+
+def remove_each_statement(stack):
+    """Without any one statement the suite fails, and for that reason."""
+    for package, (role, document) in stack.roles().items():
+        for statement in document["Statement"]:
+            if statement["Sid"] in BY_THE_PLATFORM:
+                continue
+            rest = [other for other in document["Statement"] if other is not statement]
+            put = lambda statements: stack.iam.put_role_policy(
+                RoleName=role, PolicyName=package, PolicyDocument=json.dumps(document | {"Statement": statements}))
+            before = len(decisions())
+            put(rest)
+            if statement["Sid"] == "SetAsideChangesItCannotRead":
+                passes = stack.set_aside_unreadable(seconds=5)
+            else:
+                passes = stack.suite("tour")[0] == 0
+            put(document["Statement"])
+            denied = [line for line in decisions()[before:] if line["decision"] != "Allow" and f"/{role}/" in line["principal"]]
+            check(f"{package} without {statement['Sid']} fails, denied {statement['Action'][0]} or the like",
+                  not passes and any(line["action"] in statement["Action"] for line in denied), (passes, denied))
+
+
+def main():
+    if not TEMPLATE.exists():
+        sys.exit("there is nothing to deploy: run `sam build` first")
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    with Emulator() as emulator:
+        stack = Stack(emulator, serve_keys())
+        refuse_what_is_wrong(stack)
+
+        code, seen = stack.deploy()
+        check("the stack is deployed", code == 0, seen)
+        stack.make_routes()
+        stack.observe()
+        code, seen = stack.suite("--skip", "at_save", "--skip", "local::")
+        check("the black-box suite passes there", code == 0, seen)
+        check("a change that cannot be read is set aside whole", stack.set_aside_unreadable())
+        compare_with_used(stack)
+        remove_each_statement(stack)
+        check("with all statements it passes again", stack.suite("tour")[0] == 0)
+
+        items = stack.items()
+        code, seen = stack.deploy()
+        check("deployed again, nothing changes", code == 0 and "No changes to deploy" in seen, seen)
+        code, seen = stack.deploy("ComponentCheck=at-save", "Release=2")
+        check("a changed parameter is an update", code == 0 and "updated stack" in seen, seen)
+        check("the update kept the table's data", stack.items() == items and items > 0, items)
+        code, seen = stack.suite("at_save", API_COMPONENT_CHECK="at-save", API_EXCLUSIVE="1")
+        check("the functions have the changed parameter, and answer as upstream's exchanges say", code == 0, seen)
+
+        items, outputs = stack.items(), stack.outputs()
+        code, seen = run("sam", "delete", "--stack-name", STACK, "--no-prompts", env=emulator.env)
+        check("the stack is deleted", code == 0 and not stack.exists(), seen)
+        count = emulator.client("dynamodb").scan(TableName=outputs["TableName"], Select="COUNT")["Count"]
+        check("the table and its data are kept", count == items and items > 0, (count, items))
+        buckets = [bucket["Name"] for bucket in emulator.client("s3").list_buckets()["Buckets"]]
+        check("the bucket of unpublished changes is kept", outputs["UnpublishedChangesBucket"] in buckets, buckets)
+        functions = emulator.client("lambda").list_functions()["Functions"]
+        check("no function is left", not functions, [function["FunctionName"] for function in functions])
+    print(f"\n{len(passed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
