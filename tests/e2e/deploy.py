@@ -161,18 +161,17 @@ class Stack:
             template = json.loads(template)
         body = template["Resources"]["Api"]["Properties"]["Body"]
         gateway, api = self.emulator.client("apigatewayv2"), physical["Api"]
-        cors = dict(body["x-amazon-apigateway-cors"])
-        separator, origins = cors["allowOrigins"]["Fn::Split"]
-        names = {name[0].upper() + name[1:]: value for name, value in cors.items()}
-        names["AllowOrigins"] = origins.split(separator)
-        gateway.update_api(ApiId=api, CorsConfiguration=names)
+        _, cors, _ = body["x-amazon-apigateway-cors"]["Fn::If"]
+        separator, origins = cors.pop("allowOrigins")["Fn::Split"]
+        cors = {name[0].upper() + name[1:]: value for name, value in cors.items()}
+        gateway.update_api(ApiId=api, CorsConfiguration={"AllowOrigins": origins.split(separator), **cors})
         for path, methods in body["paths"].items():
             for method, operation in methods.items():
                 uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
                 alias = re.search(r"functions/\$\{(\w+)\}/invocations", uri)[1]
                 integration = gateway.create_integration(ApiId=api, IntegrationType="AWS_PROXY",
                                                          IntegrationUri=physical[alias], PayloadFormatVersion="2.0")
-                key = "$default" if path == "/$default" else f"{method.upper()} {path}"
+                key = path if path == "$default" else f"{method.upper()} {path}"
                 gateway.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integration['IntegrationId']}")
 
     def observe(self):
