@@ -5,7 +5,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use shared::events::StatusReport;
 use shared::flow::Flow;
 use shared::store::{self, Change, Store};
-use shared::telemetry::{Metric, count};
+use shared::telemetry::{Metric, measure};
 
 /// Applies one report. One that is repeated, late, of another run or of no flow is ignored and counted.
 ///
@@ -22,7 +22,7 @@ pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Resu
     };
     store.change(report.flow, decide).await?;
     if !applied {
-        count(Metric::EventsIgnored, 1);
+        measure(&[(Metric::EventsIgnored, 1)]);
     }
     tracing::info!(flow.id = %report.flow, event = %event.payload.detail_type, applied, "flow.status");
     Ok(())
