@@ -89,6 +89,12 @@ impl Config {
         self.required("UNREADABLE_QUEUE_URL")
     }
 
+    /// `METRICS_NAMESPACE`: the CloudWatch namespace of all metrics; default `FlowRepository`.
+    #[must_use]
+    pub fn metrics_namespace(&self) -> String {
+        self.optional("METRICS_NAMESPACE").unwrap_or_else(|| "FlowRepository".into())
+    }
+
     /// `COMPONENT_CHECK`: `at-start` (default) or `at-save`.
     ///
     /// # Errors

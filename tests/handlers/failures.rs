@@ -1,13 +1,10 @@
 //! Bad days: throttling, conflicts, lost answers, and what logs say of them.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use serde_json::{Value, json};
 use tests::{ALL, complete_flow};
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Level;
 
+use crate::log::Log;
 use crate::stack::{Fault, Stack};
 
 #[tokio::test]
@@ -77,35 +74,10 @@ async fn the_health_check_fails_with_what_it_depends_on() {
     assert_eq!(body["details"], json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "fail"}}));
 }
 
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Buffer {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn logs_name_no_token_no_body_and_no_claim() {
     let stack = Stack::start().await;
-    let log = Buffer::default();
-    let (filter, format) = shared::telemetry::layers(log.clone(), tracing::Level::TRACE);
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(format).with(filter));
+    let log = Log::start(Level::TRACE);
 
     let anna = stack.token("canary-sub", "canary-tenant", ALL);
     let (_, created) =
@@ -122,12 +94,9 @@ async fn logs_name_no_token_no_body_and_no_claim() {
         .await
         .unwrap();
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.lines().count() >= 6, "{log}");
-    assert!(
-        log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object())),
-        "{log}"
-    );
+    let lines = log.take();
+    assert!(lines.len() >= 6 && lines.iter().all(Value::is_object), "{lines:?}");
+    let log: String = lines.iter().map(ToString::to_string).collect();
     assert!(log.contains("AccessDeniedException"), "{log}");
     assert!(!log.contains("canary"), "{log}");
     assert!(!anna.split('.').any(|part| log.contains(part)), "{log}");

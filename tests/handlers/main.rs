@@ -10,6 +10,8 @@
 
 mod calls;
 mod failures;
+mod log;
+mod metrics;
 mod publishing;
 mod stack;
 mod template;

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use shared::flow::{ComponentCheck, Flow, read_fields};
 use shared::identity::Caller;
 use tests::complete_flow;
+use tracing::Level;
 
+use crate::log::Log;
 use crate::stack::{Fault, Stack};
 
 /// A stored head in the form of a stream's image.
@@ -90,6 +92,34 @@ async fn what_the_bus_does_not_take_stays_in_the_stream() {
     assert_eq!(failures(publish(&stack, &records).await), json!([{"itemIdentifier": "1"}]));
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
     assert_eq!(stack.bus.events().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_published_and_what_is_not_is_measured() {
+    let stack = Stack::start().await;
+    let records = [record("1", &image(&stack, "1").await), record("2", &image(&stack, "2").await)];
+    let log = Log::start(Level::DEBUG);
+    let measured = || -> Vec<(String, u64)> {
+        let lines = log.take().into_iter().filter(|line| line["message"] == "metric");
+        lines.map(|line| (line["metric"].as_str().unwrap().into(), line["value"].as_u64().unwrap())).collect()
+    };
+    failures(publish(&stack, &records).await);
+    let values = measured();
+    assert_eq!(values[0], ("EventsPublished".into(), 2));
+    assert!(values[1].0 == "PublishDelay" && values[1].1 < 60_000 && values.len() == 2, "{values:?}");
+
+    let again = Some("ThrottlingException");
+    stack.messaging.fail([answer(&[None, again]), answer(&[again]), answer(&[again])]);
+    failures(publish(&stack, &records).await);
+    let values = measured();
+    assert_eq!((&values[0], &values[2]), (&("EventsPublished".into(), 1), &("PublishFailures".into(), 1)));
+
+    // What will never be published is set aside instead.
+    stack.messaging.fail([answer(&[Some("MalformedDetail")])]);
+    failures(publish(&stack, &records[..1]).await);
+    assert_eq!(measured(), [("ChangesUnreadable".into(), 1)]);
+    failures(publish(&stack, &[]).await);
+    assert_eq!(measured(), []);
 }
 
 #[tokio::test]

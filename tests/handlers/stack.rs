@@ -131,12 +131,13 @@ impl Stack {
     }
 }
 
-fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
+/// A request as API Gateway hands it to a function.
+pub(crate) fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
     let (method, path) = route.split_once(' ').unwrap();
     let (pattern, query) = path.split_once('?').unwrap_or((path, ""));
     let path = pattern.replace("{id}", id);
     let mut event: Value = serde_json::from_str(EVENT).unwrap();
-    let key = format!("{method} {pattern}");
+    let key = if method == "$default" { method.to_owned() } else { format!("{method} {pattern}") };
     event["routeKey"] = key.clone().into();
     event["requestContext"]["routeKey"] = key.into();
     event["rawPath"] = path.clone().into();

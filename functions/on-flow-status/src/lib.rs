@@ -3,27 +3,33 @@
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Error, LambdaEvent};
 use shared::events::StatusReport;
-use shared::flow::Flow;
+use shared::flow::{Flow, NoEffect};
 use shared::store::{self, Change, Store};
-use shared::telemetry::{Metric, count};
+use shared::telemetry::{Metric, measure};
 
-/// Applies one report. One that is repeated, late, of another run or of no flow is ignored and counted.
+/// Applies one report. One that is repeated, late, or of no flow does nothing and is counted.
 ///
 /// # Errors
 /// When the event is not what the contract says, or the table fails: it comes again, and in the end
 /// is set aside.
 pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
     let report = StatusReport::read(&event.payload.detail_type, &event.payload.detail)?;
-    let mut applied = false;
+    let mut outcome = ("applied", None);
     let decide = |flow: Option<&Flow>| {
-        let next = flow.and_then(|flow| flow.after(&report.event, report.run_id.as_deref()));
-        applied = next.is_some();
-        Ok::<_, store::Error>(Change::from(next))
+        let after = flow.map(|flow| flow.after(&report.event, report.run_id.as_deref()));
+        outcome = match &after {
+            Some(Ok(_)) => ("applied", None),
+            Some(Err(NoEffect::Repeated)) => ("repeated", Some(Metric::EventsIgnored)),
+            Some(Err(NoEffect::Late)) => ("late", Some(Metric::EventsLate)),
+            None => ("no flow", Some(Metric::EventsIgnored)),
+        };
+        Ok::<_, store::Error>(Change::from(after.and_then(Result::ok)))
     };
     store.change(report.flow, decide).await?;
-    if !applied {
-        count(Metric::EventsIgnored, 1);
+    let (outcome, metric) = outcome;
+    if let Some(metric) = metric {
+        measure(&[(metric, 1)]);
     }
-    tracing::info!(flow.id = %report.flow, event = %event.payload.detail_type, applied, "flow.status");
+    tracing::info!(flow.id = %report.flow, event = %event.payload.detail_type, outcome, "flow.status");
     Ok(())
 }

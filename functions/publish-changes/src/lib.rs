@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::config::{self, ConfigError};
 use shared::events::{FlowEvent, PublishError, Publisher, events_of_change};
+use shared::flow::Timestamp;
 use shared::store::{self, Head, read_head};
-use shared::telemetry::{Metric, count};
+use shared::telemetry::{Metric, measure};
 
 /// SQS takes no larger message.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -86,7 +87,7 @@ pub async fn handle(
         }
     }
     let results = app.publisher.publish(&events).await;
-    count(Metric::EventsPublished, results.iter().filter(|result| result.is_ok()).count());
+    measure(&measured(&events, &results));
     for ((index, record), result) in origins.into_iter().zip(results) {
         match result {
             Ok(()) => {}
@@ -108,6 +109,21 @@ pub async fn handle(
     Ok(response)
 }
 
+/// What an operator sees of a batch.
+fn measured(events: &[FlowEvent], results: &[Result<(), PublishError>]) -> Vec<(Metric, u64)> {
+    let mut values = Vec::new();
+    let published = || events.iter().zip(results).filter(|(_, result)| result.is_ok());
+    if let Some(oldest) = published().map(|(event, _)| event.time).min() {
+        let delay = Timestamp::now().millis().saturating_sub(oldest.millis());
+        values.extend([(Metric::EventsPublished, published().count() as u64), (Metric::PublishDelay, delay)]);
+    }
+    let failures = results.iter().filter(|result| matches!(result, Err(PublishError::Later(_)))).count();
+    if failures > 0 {
+        values.push((Metric::PublishFailures, failures as u64));
+    }
+    values
+}
+
 fn read(record: &RawValue) -> Result<Vec<FlowEvent>, Unreadable> {
     let record: EventRecord = serde_json::from_str(record.get()).map_err(Unreadable::Record)?;
     let image = |item: serde_dynamo::Item| -> Result<Option<Head>, Unreadable> {
@@ -120,7 +136,7 @@ fn read(record: &RawValue) -> Result<Vec<FlowEvent>, Unreadable> {
 /// Keeps a record that can never be published where an operator finds it; tells whether that worked.
 async fn set_aside(app: &App, record: &RawValue, error: &(dyn std::error::Error + Sync)) -> bool {
     tracing::error!(error = %error, cause = error.source().map(tracing::field::display), "change.unreadable");
-    count(Metric::ChangesUnreadable, 1);
+    measure(&[(Metric::ChangesUnreadable, 1)]);
     let whole = record.get().len() <= MAX_MESSAGE_BYTES;
     let message = if whole { record.get().to_owned() } else { without_old_image(record) };
     let call = app.queues.send_message().queue_url(&app.unreadable_queue_url).message_body(message);

@@ -95,6 +95,7 @@ where
     let is_head = request.method() == Method::HEAD;
     let instance: String = path(&request).chars().take(MAX_INSTANCE).collect();
     let request_id = request_id(&request);
+    let route = route_key(&request);
     let deadline = Deadline::of(&request);
     let work = AssertUnwindSafe(deadline.bound(handle(app, request))).catch_unwind();
     let result = work.await.unwrap_or_else(|_| Err(Problem::Internal("the handler panicked".into())));
@@ -116,8 +117,7 @@ where
     }
     headers.insert("x-api-version", API_VERSION);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(request.id = %request_id, response.status = response.status().as_u16(), duration_ms = millis, "request");
+    telemetry::answered(&route, &request_id, response.status(), start.elapsed());
     response
 }
 
@@ -141,6 +141,16 @@ pub(super) fn log_problem(problem: &Problem, request_id: &str) {
 #[must_use]
 pub fn path(request: &Request) -> &str {
     request.raw_http_path()
+}
+
+/// The gateway's name for the route, such as `GET /flows/{id}` or `$default`: no path that a client
+/// could choose.
+fn route_key(request: &Request) -> String {
+    let key = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone(),
+        _ => None,
+    };
+    key.filter(|key| !key.is_empty()).unwrap_or_else(|| "$default".into())
 }
 
 pub(super) fn request_id(request: &Request) -> String {

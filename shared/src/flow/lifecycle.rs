@@ -82,6 +82,15 @@ pub enum RunEvent {
     Failed(Option<String>),
 }
 
+/// Why an event of the orchestrator changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEffect {
+    /// The flow is already as the event would have it.
+    Repeated,
+    /// It is of another run, or the flow has left the state it was for.
+    Late,
+}
+
 /// Why a flow cannot be started.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StartError {
@@ -253,18 +262,25 @@ impl Flow {
         })
     }
 
-    /// The flow after an event of the orchestrator; `None` when the event comes late, twice, or
-    /// from another run.
-    #[must_use]
-    pub fn after(&self, event: &RunEvent, run_id: Option<&str>) -> Option<Self> {
-        if run_id.is_some_and(|id| self.run_id.is_none_or(|own| own.to_string() != id)) {
-            return None;
-        }
+    /// The flow after an event of the orchestrator.
+    ///
+    /// # Errors
+    /// When the event comes late or twice, or from another run.
+    pub fn after(&self, event: &RunEvent, run_id: Option<&str>) -> Result<Self, NoEffect> {
+        let is_other_run = run_id.is_some_and(|id| self.run_id.is_none_or(|own| own.to_string() != id));
         let status = match (event, self.status) {
+            // The run that ended is forgotten: that it did is no news, whichever it was.
+            (RunEvent::Stopped, Status::Inactive) => return Err(NoEffect::Repeated),
+            _ if is_other_run => return Err(NoEffect::Late),
             (RunEvent::Started, Status::Starting) => Status::Active,
             (RunEvent::Stopped, Status::Stopping | Status::Active) => Status::Inactive,
             (RunEvent::Failed(_), Status::Starting | Status::Active) => Status::Stopping,
-            _ => return None,
+            (RunEvent::Started, Status::Active) | (RunEvent::Failed(_), Status::Stopping) => {
+                return Err(NoEffect::Repeated);
+            }
+            (RunEvent::Started, Status::Stopping | Status::Inactive)
+            | (RunEvent::Stopped, Status::Starting)
+            | (RunEvent::Failed(_), Status::Inactive) => return Err(NoEffect::Late),
         };
         let mut next = self.next(Actor { user: String::new(), tenant: None });
         next.status = status;
@@ -276,7 +292,7 @@ impl Flow {
             next.run_id = None;
             next.started_by = None;
         }
-        Some(next)
+        Ok(next)
     }
 
     /// The flow without this owner; `None` when it is not one. A flow that loses its last owner is
@@ -340,21 +356,30 @@ mod tests {
         use Status::{Active, Inactive, Starting, Stopping};
         let anna = caller("anna", None, &[]);
         let failed = RunEvent::Failed(Some("no".into()));
+        let (repeated, late) = (Err(NoEffect::Repeated), Err(NoEffect::Late));
         // from, start, stop, started, stopped, failed; None is "stays as it is".
         for (from, start, stop, started, stopped, failure) in [
-            (Inactive, Ok(Some(Starting)), None, None, None, None),
-            (Starting, Ok(None), Some(Stopping), Some(Active), None, Some(Stopping)),
-            (Active, Ok(None), Some(Stopping), None, Some(Inactive), Some(Stopping)),
-            (Stopping, Err(StartError::Stopping), None, None, Some(Inactive), None),
+            (Inactive, Ok(Some(Starting)), None, late, repeated, late),
+            (Starting, Ok(None), Some(Stopping), Ok(Active), late, Ok(Stopping)),
+            (Active, Ok(None), Some(Stopping), repeated, Ok(Inactive), Ok(Stopping)),
+            (Stopping, Err(StartError::Stopping), None, late, Ok(Inactive), repeated),
         ] {
             let flow = flow(from);
             let status = |next: Option<Flow>| next.map(|next| next.status);
+            let after = |event: &RunEvent, run_id| flow.after(event, run_id).map(|next| next.status);
+            let own = flow.run_id.map(|id| id.to_string());
             assert_eq!(flow.start(&anna).map(status), start, "start {from}");
             assert_eq!(status(flow.stop(&anna)), stop, "stop {from}");
-            assert_eq!(status(flow.after(&RunEvent::Started, None)), started, "started {from}");
-            assert_eq!(status(flow.after(&RunEvent::Stopped, None)), stopped, "stopped {from}");
-            assert_eq!(status(flow.after(&failed, None)), failure, "failed {from}");
-            assert_eq!(flow.after(&RunEvent::Started, Some("another run")), None, "other run {from}");
+            for run_id in [None, own.as_deref()] {
+                assert_eq!(after(&RunEvent::Started, run_id), started, "started {from}");
+                assert_eq!(after(&RunEvent::Stopped, run_id), stopped, "stopped {from}");
+                assert_eq!(after(&failed, run_id), failure, "failed {from}");
+            }
+            let other = Some("another run");
+            assert_eq!(after(&RunEvent::Started, other), late, "started, other run, {from}");
+            assert_eq!(after(&failed, other), late, "failed, other run, {from}");
+            let ended = if from == Inactive { repeated } else { late };
+            assert_eq!(after(&RunEvent::Stopped, other), ended, "stopped, other run, {from}");
         }
     }
 

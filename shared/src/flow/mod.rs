@@ -11,7 +11,7 @@ mod view;
 
 pub use document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
 pub use id::{FlowId, InvalidId, ObjectId};
-pub use lifecycle::{Actor, Flow, RunEvent, StartError, Status};
+pub use lifecycle::{Actor, Flow, NoEffect, RunEvent, StartError, Status};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, read_fields};
 pub use time::Timestamp;
 pub use view::{FlowView, MAX_ANSWER_BYTES};
