@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::api::{Problem, Request, Response, path, serve};
 use tests::{ALL, complete_flow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -86,28 +85,11 @@ async fn in_lambda_a_request_is_one_line_with_its_metrics_at_every_level() {
     assert_eq!(others.iter().filter(|line| line["message"] == "failed").count(), 1, "{others:?}");
 }
 
-async fn handle((): &(), request: Request) -> Result<Response, Problem> {
-    match path(&request) {
-        "/canary" => Ok(Response::default()),
-        "/canary/bad" => Err(Problem::RouteNotFound),
-        _ => panic!("a defect"),
-    }
-}
-
-#[tokio::test]
-#[ignore = "no test, but the function that the test above runs"]
-async fn function() {
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        serve(async || Ok::<_, lambda_http::Error>(()), handle).await.unwrap();
-    }
-}
-
-/// Runs [`function`] as Lambda does, gives it requests for these paths, and returns what it wrote.
+/// Runs the function of canary.rs as Lambda does, gives it requests for these paths, and returns what
+/// it wrote.
 async fn run_in_lambda(paths: &[&str]) -> Vec<Value> {
     let runtime_api = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let function = std::process::Command::new(std::env::current_exe().unwrap())
-        // More than one thread, or the harness begins a line that the function then ends.
-        .args(["metrics::function", "--exact", "--ignored", "--nocapture", "--test-threads=2"])
+    let function = std::process::Command::new(env!("CARGO_BIN_EXE_canary"))
         .env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr().unwrap().to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", "function")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
@@ -128,10 +110,7 @@ async fn run_in_lambda(paths: &[&str]) -> Vec<Value> {
         answer(&runtime_api, "POST /2018-06-01/runtime/invocation/i/response ", "202 Accepted", "", "").await;
     }
     let text = function.end();
-    text.lines()
-        .filter(|line| line.starts_with('{'))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Answers one call of a function, which must be this one.

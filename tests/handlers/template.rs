@@ -13,6 +13,10 @@ fn template() -> Value {
     serde_yaml_ng::from_str(&fs::read_to_string(local::checkout().join("template.yaml")).unwrap()).unwrap()
 }
 
+fn yaml(text: &str) -> Value {
+    serde_yaml_ng::from_str(text).unwrap()
+}
+
 fn resources(template: &Value, kind: &str) -> BTreeMap<String, Value> {
     let resources = template["Resources"].as_mapping().unwrap();
     let of_kind = resources.iter().filter(|(_, resource)| resource["Type"] == kind);
@@ -115,7 +119,7 @@ fn every_function_may_do_just_what_it_does() {
     assert_eq!(expected.keys().copied().collect::<Vec<_>>(), NAMES);
     for (name, expected) in expected {
         let role = &root["Resources"][format!("{}Role", pascal(name)).as_str()]["Properties"];
-        assert!(role.get("ManagedPolicyArns").is_none(), "{name}");
+        assert_eq!(role["ManagedPolicyArns"], yaml("!If [HasTracing, [!Ref TracingPolicy], !Ref AWS::NoValue]"));
         let mut actions = BTreeSet::new();
         for policy in role["Policies"].as_sequence().unwrap() {
             for statement in policy["PolicyDocument"]["Statement"].as_sequence().unwrap() {
@@ -141,4 +145,40 @@ fn the_release_profile_lets_a_panic_be_answered() {
     assert!(profile.contains("panic = \"unwind\""), "cargo-lambda sets abort where it is missing");
     let cargo = fs::read_to_string(local::checkout().join(".cargo/config.toml")).unwrap();
     assert!(cargo.contains("AWS_LC_SYS_NO_JITTER_ENTROPY = \"1\""));
+}
+
+#[test]
+fn every_parameter_explains_itself_and_checks_what_it_is_given() {
+    for (name, parameter) in template()["Parameters"].as_mapping().unwrap() {
+        for member in ["Description", "Default", "AllowedPattern", "ConstraintDescription"] {
+            assert!(parameter[member].is_string(), "{name:?} {member}");
+        }
+    }
+}
+
+#[test]
+fn another_release_publishes_every_function_anew() {
+    let root = template();
+    assert_eq!(root["Globals"]["Function"]["Description"], yaml("!Sub Release ${Release}"));
+    for (name, function) in resources(&root, "AWS::Serverless::Function") {
+        assert_eq!(function["VersionDescription"], yaml("!Ref Release"), "{name}");
+        assert!(function.get("Description").is_none(), "{name} would hide the release");
+    }
+}
+
+#[test]
+fn every_queue_has_its_alarm_and_every_alarm_its_section() {
+    let root = template();
+    let alarms = resources(&root, "AWS::CloudWatch::Alarm");
+    for queue in resources(&root, "AWS::SQS::Queue").keys() {
+        let dimension = yaml(&format!("[{{Name: QueueName, Value: !GetAtt {queue}.QueueName}}]"));
+        assert!(alarms.values().any(|alarm| alarm["Dimensions"] == dimension), "{queue}");
+    }
+    let page = fs::read_to_string(local::checkout().join("docs/operations.md")).unwrap();
+    for (name, alarm) in alarms {
+        let description = alarm["AlarmDescription"].as_str().unwrap();
+        let section = description.split("docs/operations.md, ").nth(1).unwrap().trim_end_matches('.');
+        assert!(page.contains(&format!("\n### {section}\n")), "{name}: {section}");
+        assert_eq!(alarm["AlarmActions"], yaml("!If [HasAlarmTarget, [!Ref AlarmTarget], !Ref AWS::NoValue]"));
+    }
 }

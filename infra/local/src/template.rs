@@ -141,6 +141,9 @@ impl Template {
         let mut cors: Cors = serde_yaml_ng::from_value(
             get(get(get(&root, "Resources")?, "Api")?, "Properties")
                 .and_then(|api| get(api, "CorsConfiguration"))?
+                // `!If [HasCors, …]`
+                .get(1)
+                .ok_or_else(|| content("CorsConfiguration has no condition"))?
                 .clone(),
         )?;
         let origins =
