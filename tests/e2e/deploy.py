@@ -17,6 +17,8 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
 
 STACK = "flows"
 REGION = "eu-central-1"
@@ -84,6 +86,8 @@ class Emulator:
             "SAM_CLI_TELEMETRY": "0",
         }
         own = {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_REGION": REGION,
+               # An account's own limit is 1,000; the emulator's is 10.
+               "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
                "IAM_DECISIONS": str(DECISIONS.absolute())}
         self.log = open(WORK / "emulator.log", "w")
         command = [sys.executable, "tests/e2e/emulator.py"]
@@ -252,10 +256,10 @@ def compare_with_used(stack):
     for line in decisions():
         role = re.search(r"assumed-role/([^/]+)/", line["principal"])
         if role:
-            used.setdefault(role[1], set()).add((line["action"], line["resource"], line["decision"]))
+            used.setdefault(role[1], set()).add((line["action"], line["resource"], line["allowed"]))
     for package, (role, document) in stack.roles().items():
         mine = used.get(role, set())
-        refused = [call for call in mine if call[2] != "Allow"]
+        refused = [call for call in mine if not call[2]]
         check(f"{package} was refused nothing", not refused, refused)
         for statement in document["Statement"]:
             sid, actions, resources = statement["Sid"], set(statement["Action"]), as_list(statement["Resource"])
@@ -268,6 +272,29 @@ def compare_with_used(stack):
                    if action in actions and fnmatch.fnmatchcase(resource, pattern)}
             may = {(action, pattern) for action in actions for pattern in resources}
             check(f"{package} {sid}: allowed == used", did == may, f"never used: {sorted(may - did)}")
+
+
+def expand_gradually():
+    """The emulator has no CodeDeploy: looks at what SAM makes of a gradual deployment."""
+    template = yaml_parse(TEMPLATE.read_text())
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
+    no_managed_policies = type("Loader", (), {"load": dict})
+    os.environ["AWS_DEFAULT_REGION"] = REGION
+    resources = transform(template, {"GradualDeployment": "true"}, no_managed_policies)["Resources"]
+    alarms = {json.dumps(alarm["Properties"]["AlarmName"]) for alarm in resources.values()
+              if alarm["Type"] == "AWS::CloudWatch::Alarm"}
+    aliases = {name: alias for name, alias in resources.items() if alias["Type"] == "AWS::Lambda::Alias"}
+    functions = [name for name, function in resources.items() if function["Type"] == "AWS::Lambda::Function"]
+    check("every function has its alias", len(aliases) == len(functions) > 0, (list(aliases), functions))
+    for name, alias in aliases.items():
+        shift = alias.get("UpdatePolicy", {}).get("CodeDeployLambdaAliasUpdate", {})
+        group = resources[shift["DeploymentGroupName"]["Ref"]]["Properties"]
+        watched = {json.dumps(alarm["Name"]) for alarm in group["AlarmConfiguration"]["Alarms"]}
+        check(f"{name} shifts gradually, and back when one of its alarms goes off",
+              "Canary10Percent5Minutes" in json.dumps(group["DeploymentConfigName"]) and watched and watched <= alarms
+              and "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], group)
 
 
 def remove_each_statement(stack):
@@ -286,7 +313,7 @@ def remove_each_statement(stack):
             else:
                 passes = stack.suite("tour")[0] == 0
             put(document["Statement"])
-            denied = [line for line in decisions()[before:] if line["decision"] != "Allow" and f"/{role}/" in line["principal"]]
+            denied = [line for line in decisions()[before:] if not line["allowed"] and f"/{role}/" in line["principal"]]
             check(f"{package} without {statement['Sid']} fails, denied {statement['Action'][0]} or the like",
                   not passes and any(line["action"] in statement["Action"] for line in denied), (passes, denied))
 
@@ -299,6 +326,7 @@ def main():
     with Emulator() as emulator:
         stack = Stack(emulator, serve_keys())
         refuse_what_is_wrong(stack)
+        expand_gradually()
 
         code, seen = stack.deploy()
         check("the stack is deployed", code == 0, seen)

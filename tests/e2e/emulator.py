@@ -3,26 +3,34 @@
 import json
 import os
 import sys
+import threading
 
 from ministack.app import main
 from ministack.core import iam_evaluator
 
-decide = iam_evaluator.evaluate
+decide, evaluate = iam_evaluator.enforce, iam_evaluator.evaluate
+request = threading.local()
 
 
-def recorded(context, *policies):
-    result = decide(context, *policies)
-    line = {
-        "principal": context.principal_arn,
-        "action": context.action,
-        "resource": context.resource_arn,
-        "decision": result.decision,
-        "sid": result.matched_sid,
-    }
-    with open(os.environ["IAM_DECISIONS"], "a") as file:
-        file.write(json.dumps(line) + "\n")
-    return result
+def recorded_enforce(access_key, action, service, region, resource_arn="*", service_context=None):
+    # The emulator takes the bus's name for a rule's:
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    if action == "events:DescribeEventBus":
+        resource_arn = resource_arn.replace(":rule/default/", ":event-bus/")
+    request.principal = None
+    denied = decide(access_key, action, service, region, resource_arn, service_context)
+    # The root account and the unknown are not looked up in policies.
+    if request.principal:
+        decision = {"principal": request.principal, "action": action, "resource": resource_arn, "allowed": denied is None}
+        with open(os.environ["IAM_DECISIONS"], "a") as file:
+            file.write(json.dumps(decision) + "\n")
+    return denied
 
 
-iam_evaluator.evaluate = recorded
+def remembered_evaluate(context, *policies):
+    request.principal = context.principal_arn
+    return evaluate(context, *policies)
+
+
+iam_evaluator.enforce, iam_evaluator.evaluate = recorded_enforce, remembered_evaluate
 sys.exit(main())
