@@ -15,3 +15,4 @@ mod http;
 mod lists;
 mod local;
 mod runs;
+mod tour;
