@@ -86,7 +86,7 @@ impl Deployment {
         assert!(
             wanted == has,
             "this test needs a deployment with {name}={wanted}, and API_COMPONENT_CHECK says that {} has {has}: \
-             choose `cargo test --test black_box -- at_save` for one with at-save, \
+             choose `cargo test -p tests --test black_box -- at_save` for one with at-save, \
              `-- --skip at_save` for one with at-start",
             self.url
         );
