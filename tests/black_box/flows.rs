@@ -194,7 +194,7 @@ async fn a_body_names_no_other_flow_and_sets_nothing_read_only() {
     let created = api.post("/flows", &token, flow.clone()).await;
     let id = created.id();
     assert_ne!(id, other);
-    assert_eq!(created.body["data"]["tenant"], "acme");
+    assert_eq!(created.body["data"]["tenant"], api.name("acme"));
     assert_eq!(created.body["data"].get("foo"), None);
     assert!(created.body["data"]["createdAt"].as_str().unwrap() > "2020");
 
@@ -356,8 +356,9 @@ async fn values_come_back_byte_for_byte() {
     let token = api.token("anna", "acme", ALL);
     let json = ("content-type", "application/json");
     let sent = r#""fields":{"z":1.0,"a":12345678901234567890123,"b":{"y":[ 1,2 ],"$set":null}}"#;
+    let bert = api.name("bert");
     let flow = format!(
-        r#"{{"name":"x","graph":{{"nodes":[{{"id":"a",{sent}}}]}},"owners":[{{"id":"bert","type":"user"}}]}}"#
+        r#"{{"name":"x","graph":{{"nodes":[{{"id":"a",{sent}}}]}},"owners":[{{"id":"{bert}","type":"user"}}]}}"#
     );
     let created = api.send_raw("POST", "/flows", &token, &[json], flow.clone()).await;
     assert_eq!(created.status, 201);

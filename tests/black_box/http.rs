@@ -182,11 +182,6 @@ async fn browsers_of_known_origins_are_let_in() {
         let answer = api.send_raw("GET", "/flows", &token, &[("origin", origin)], "").await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, allowed));
     }
-    // What only a local server has is not for pages at all.
-    let page = api.send_raw("GET", "/_local/events", "", &[("origin", "http://localhost:3001")], "").await;
-    assert_eq!(page.status, 403);
-    let rebound = api.send_raw("GET", "/_local/events", "", &[("host", "evil.example")], "").await;
-    assert_eq!(rebound.status, 403);
 }
 
 #[tokio::test]

@@ -1,21 +1,43 @@
-//! What a local server remembers.
+//! What only a local server has. These tests start one, whatever the others run against.
 
 use ::local::Options;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{ALL, Api, complete_flow, other_dynamodb};
 
 #[tokio::test]
 async fn a_run_that_a_server_left_behind_is_taken_up_by_the_next() {
     let folder = std::env::temp_dir().join(format!("flow-repository-runs-{}", std::process::id()));
     let options = Options { folder: Some(folder.clone()), dynamodb: other_dynamodb(), ..Options::default() };
-    let first = Api::start_with(Options { orchestrator: false, ..options.clone() }).await;
+    let first = Api::start_local(Options { orchestrator: false, ..options.clone() }).await;
     let token = first.token("anna", "acme", ALL);
     let id = first.post("/flows", &token, complete_flow("x")).await.id();
     first.post(&format!("/flows/{id}/start"), &token, Value::Null).await;
-    first.server.stop().await.unwrap();
+    first.stop().await;
 
-    let second = Api::start_with(options).await;
+    let second = Api::start_local(options).await;
     second.wait_for_status(&id, &token, "active").await;
-    second.server.stop().await.unwrap();
+    second.stop().await;
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_says_nothing_is_set_aside() {
+    let api = Api::start_local(Options::default()).await;
+    api.put("flow.started", json!({"flow": "none"})).await;
+    let letters = api
+        .until(|| async {
+            let letters = api.get("/_local/dead-letters", "").await.body["deadLetters"].clone();
+            if letters == json!([]) { Err(letters.to_string()) } else { Ok(letters) }
+        })
+        .await;
+    assert_eq!(letters[0]["detail"], json!({"flow": "none"}));
+}
+
+#[tokio::test]
+async fn what_only_a_local_server_has_is_not_for_pages() {
+    let api = Api::start_local(Options::default()).await;
+    let page = api.send_raw("GET", "/_local/events", "", &[("origin", "http://localhost:3001")], "").await;
+    assert_eq!(page.status, 403);
+    let rebound = api.send_raw("GET", "/_local/events", "", &[("host", "evil.example")], "").await;
+    assert_eq!(rebound.status, 403);
 }

@@ -1,4 +1,4 @@
-//! The API as its clients see it.
+//! The API as its clients see it: of a local server for each test, or of the deployment at `API_URL`.
 
 #![allow(
     clippy::expect_used,
@@ -15,3 +15,4 @@ mod http;
 mod lists;
 mod local;
 mod runs;
+mod tour;

@@ -1,4 +1,4 @@
-//! A client of the API for tests, with a local server of its own.
+//! A client of the API for tests: of a local server of its own, or of the deployment at `API_URL`.
 
 #![allow(
     clippy::expect_used,
@@ -7,13 +7,20 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod deployment;
+
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use local::issuer::Claims;
+use deployment::Deployment;
+use futures_util::future::join_all;
+use local::issuer::{Claims, Issuer};
 use local::{Options, Server};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method};
-use serde_json::Value;
+use reqwest::{Client, Method, Url};
+use serde_json::{Value, json};
+use shared::flow::ObjectId;
+use tokio::time::Instant;
 
 /// All permissions but the administrator's.
 pub const ALL: &str = "flows.read,flows.write,flows.control,flows.bulk";
@@ -22,9 +29,20 @@ pub const ALL: &str = "flows.read,flows.write,flows.control,flows.bulk";
 pub struct Api {
     /// Where it is.
     pub url: String,
+    /// How long what must come may take.
+    pub patience: Duration,
+    /// What tells this test's users, tenants and flows from those of others in the same deployment.
+    mark: String,
     client: Client,
-    /// Runs as long as the client.
-    pub server: Server,
+    place: Place,
+}
+
+/// Where the API runs.
+enum Place {
+    /// Here, as long as the client.
+    Local(Server),
+    /// Elsewhere, for all tests.
+    Deployed(&'static Deployment),
 }
 
 /// What the API answered.
@@ -63,35 +81,83 @@ impl Answer {
 }
 
 impl Api {
-    /// A server of this test's own, with its data in memory.
+    /// The deployment, if there is one, and a server of this test's own with its data in memory else.
     pub async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
 
-    /// A server of this test's own.
-    pub async fn start_with(mut options: Options) -> Self {
-        options.dynamodb = options.dynamodb.or_else(other_dynamodb);
-        let server = Server::start(options).await.expect("the server starts");
-        let redirect = reqwest::redirect::Policy::none();
-        let client = Client::builder().redirect(redirect).timeout(Duration::from_secs(30)).build();
-        Self { url: format!("http://{}", server.address), client: client.expect("a client"), server }
+    /// The same with options. A deployment can only have the settings that it has: for others this
+    /// panics, and says which tests to choose.
+    pub async fn start_with(options: Options) -> Self {
+        let Some(deployment) = Deployment::get().await else { return Self::start_local(options).await };
+        deployment.check(&options);
+        let mark = mark();
+        deployment.watch(&mark, options.orchestrator);
+        Self::new(deployment.url.clone(), Duration::from_mins(1), mark, Place::Deployed(deployment))
     }
 
-    /// A token of this user; no tenant when it is empty.
+    /// The same without any flow in it, not even of others. In a deployment every flow is deleted.
+    pub async fn start_empty(options: Options) -> Self {
+        let api = Self::start_with(options).await;
+        if let Place::Deployed(_) = api.place {
+            assert_eq!(
+                std::env::var("API_EXCLUSIVE").as_deref(),
+                Ok("1"),
+                "this test deletes every flow of the deployment: API_EXCLUSIVE=1 allows it"
+            );
+            api.empty().await;
+        }
+        api
+    }
+
+    /// A local server of this test's own in any case.
+    pub async fn start_local(mut options: Options) -> Self {
+        options.dynamodb = options.dynamodb.or_else(other_dynamodb);
+        let server = Server::start(options).await.expect("the server starts");
+        let url = format!("http://{}", server.address);
+        Self::new(url, Duration::from_secs(30), mark(), Place::Local(server))
+    }
+
+    fn new(url: String, patience: Duration, mark: String, place: Place) -> Self {
+        Self { client: client(&url), url, patience, mark, place }
+    }
+
+    /// Ends the local server.
+    pub async fn stop(self) {
+        let Place::Local(server) = self.place else { panic!("only a local server can be stopped") };
+        server.stop().await.expect("a server that has not failed");
+    }
+
+    /// What a user, a tenant or anything else of this name is called in this test alone.
+    #[must_use]
+    pub fn name(&self, name: &str) -> String {
+        format!("{name}-{}", self.mark)
+    }
+
+    /// A token of this test's user of this name; no tenant when it is empty.
     #[must_use]
     pub fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
-        self.sign(&Claims {
+        let tenant = if tenant.is_empty() { String::new() } else { self.name(tenant) };
+        self.token_of(&self.name(sub), &tenant, permissions)
+    }
+
+    /// A token of the user of just this name.
+    #[must_use]
+    pub fn token_of(&self, sub: &str, tenant: &str, permissions: &str) -> String {
+        let token = self.issuer().token(&Claims {
             sub: sub.into(),
             tenant: Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty()),
             permissions: permissions.split(',').filter(|name| !name.is_empty()).map(Into::into).collect(),
             expires_in: 600,
-        })
+        });
+        token.expect("a token")
     }
 
-    /// A token with these claims.
-    #[must_use]
-    pub fn sign(&self, claims: &Claims) -> String {
-        self.server.issuer.token(claims).expect("a token")
+    fn issuer(&self) -> &Issuer {
+        match &self.place {
+            Place::Local(server) => &server.issuer,
+            Place::Deployed(deployment) => &deployment.issuer,
+        }
     }
 
     /// Sends a request with a JSON body, or none for `null`.
@@ -148,14 +214,72 @@ impl Api {
         self.send("DELETE", path, token, Value::Null).await
     }
 
-    /// What is on the local bus, in order, as soon as `done` says it is enough.
+    /// Puts an event on the bus.
+    pub async fn put(&self, kind: &str, detail: Value) {
+        match self.place {
+            Place::Local(_) => {
+                let events = json!([{"source": "test", "detail-type": kind, "detail": detail}]);
+                let answer = self.post("/_local/events", "", events).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+            }
+            Place::Deployed(deployment) => deployment.put(kind, &detail).await,
+        }
+    }
+
+    /// Puts an event on the bus, and returns when it has been handled, even if it does nothing: when a
+    /// flow of this token's has gone round after it, which takes two more events one after the other.
+    /// For tests whose flows no orchestrator answers for.
+    pub async fn deliver(&self, token: &str, kind: &str, detail: Value) {
+        self.put(kind, detail).await;
+        let id = self.post("/flows", token, complete_flow("marker")).await.id();
+        for (order, report, status) in
+            [("start", "flow.started", "active"), ("stop", "flow.stopped", "inactive")]
+        {
+            self.post(&format!("/flows/{id}/{order}"), token, Value::Null).await;
+            self.put(report, json!({"id": id})).await;
+            self.wait_for_status(&id, token, status).await;
+        }
+    }
+
+    /// What went over the bus for this test, as soon as `done` says it is enough. The order is any:
+    /// see [`of_flow`].
     pub async fn events_until(&self, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         self.until(|| async {
-            let answer = self.get("/_local/events", "").await;
-            let events = answer.body.get("events").and_then(Value::as_array).cloned().unwrap_or_default();
+            let events = match self.place {
+                Place::Local(_) => {
+                    let answer = self.get("/_local/events", "").await;
+                    answer.body.get("events").and_then(Value::as_array).cloned().unwrap_or_default()
+                }
+                Place::Deployed(deployment) => deployment.events(&self.mark),
+            };
             if done(&events) { Ok(events) } else { Err(format!("{events:?}")) }
         })
         .await
+    }
+
+    /// Deletes every flow, in whatever state it is.
+    async fn empty(&self) {
+        let admin = self.token("admin", "", "all");
+        loop {
+            let page = self.get("/flows?page[size]=100&page[after]=", &admin).await;
+            let flows = page.body.get("data").and_then(Value::as_array).expect("a list");
+            if flows.is_empty() {
+                return;
+            }
+            join_all(flows.iter().map(|flow| self.remove(flow, &admin))).await;
+        }
+    }
+
+    async fn remove(&self, flow: &Value, admin: &str) {
+        let text = |name: &str| flow.get(name).and_then(Value::as_str).unwrap_or_default();
+        let path = format!("/flows/{}", text("id"));
+        if text("status") != "inactive" {
+            self.post(&format!("{path}/stop"), admin, Value::Null).await;
+            self.put("flow.stopped", json!({"id": text("id")})).await;
+            self.wait_for_status(text("id"), admin, "inactive").await;
+        }
+        let answer = self.delete(&path, admin).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// Waits until the flow has this status, and gives the answer that shows it.
@@ -168,34 +292,73 @@ impl Api {
         .await
     }
 
-    /// Asks again and again until there is an answer, for at most ten seconds.
+    /// Asks again and again until there is an answer, or [`Self::patience`] ends.
     pub async fn until<T, F>(&self, ask: impl Fn() -> F) -> T
     where
         F: Future<Output = Result<T, String>>,
     {
-        let mut last = String::new();
-        for _ in 0..500 {
-            match ask().await {
+        // A deployment is not to be kept busy with questions.
+        let pause = Duration::from_millis(if let Place::Local(_) = self.place { 20 } else { 200 });
+        let end = Instant::now() + self.patience;
+        loop {
+            let seen = match ask().await {
                 Ok(answer) => return answer,
-                Err(seen) => last = seen,
+                Err(seen) => seen,
+            };
+            if Instant::now() > end {
+                let trouble =
+                    if let Place::Deployed(there) = self.place { there.trouble() } else { String::new() };
+                panic!("it never came; last seen: {seen} {trouble}");
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(pause).await;
         }
-        panic!("it never came; last seen: {last}");
     }
+}
+
+fn mark() -> String {
+    ObjectId::generate().to_string()
+}
+
+fn client(url: &str) -> Client {
+    // The first one wins; the others are the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let url = Url::parse(url).expect("the address of an API");
+    let mut client = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        // Reading them takes longer than a test of a server without TLS.
+        .tls_built_in_root_certs(url.scheme() == "https");
+    // Not every system knows that these names are its own.
+    if let Some(host) = url.host_str().filter(|host| host.ends_with(".localhost")) {
+        client = client.resolve(host, (Ipv4Addr::LOCALHOST, 0).into());
+    }
+    client.build().expect("a client")
+}
+
+/// The repository's own events about a flow, in the order of its changes.
+#[must_use]
+pub fn of_flow(events: &[Value], id: &str) -> Vec<Value> {
+    let subject = format!("flows/{id}");
+    let text = |event: &Value, pointer: &str| {
+        event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let mut events: Vec<_> =
+        events.iter().filter(|event| text(event, "/detail/subject") == subject).cloned().collect();
+    events.sort_by_key(|event| text(event, "/detail/sequence"));
+    events
 }
 
 /// The DynamoDB at `DYNAMODB_ENDPOINT`, with a table of this test's own; none means the embedded one.
 #[must_use]
 pub fn other_dynamodb() -> Option<(String, String)> {
     let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok()?;
-    Some((endpoint, format!("test-{}", shared::flow::ObjectId::generate())))
+    Some((endpoint, format!("test-{}", ObjectId::generate())))
 }
 
 /// A flow that can be started.
 #[must_use]
 pub fn complete_flow(name: &str) -> Value {
-    serde_json::json!({
+    json!({
         "name": name,
         "type": "ordinary",
         "graph": {
