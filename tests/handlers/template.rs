@@ -119,7 +119,10 @@ fn every_function_may_do_just_what_it_does() {
     assert_eq!(expected.keys().copied().collect::<Vec<_>>(), NAMES);
     for (name, expected) in expected {
         let role = &root["Resources"][format!("{}Role", pascal(name)).as_str()]["Properties"];
-        assert_eq!(role["ManagedPolicyArns"], yaml("!If [HasTracing, [!Ref TracingPolicy], !Ref AWS::NoValue]"));
+        assert_eq!(
+            role["ManagedPolicyArns"],
+            yaml("!If [HasTracing, [!Ref TracingPolicy], !Ref AWS::NoValue]")
+        );
         let mut actions = BTreeSet::new();
         for policy in role["Policies"].as_sequence().unwrap() {
             for statement in policy["PolicyDocument"]["Statement"].as_sequence().unwrap() {
@@ -179,6 +182,9 @@ fn every_queue_has_its_alarm_and_every_alarm_its_section() {
         let description = alarm["AlarmDescription"].as_str().unwrap();
         let section = description.split("docs/operations.md, ").nth(1).unwrap().trim_end_matches('.');
         assert!(page.contains(&format!("\n### {section}\n")), "{name}: {section}");
-        assert_eq!(alarm["AlarmActions"], yaml("!If [HasAlarmTarget, [!Ref AlarmTarget], !Ref AWS::NoValue]"));
+        assert_eq!(
+            alarm["AlarmActions"],
+            yaml("!If [HasAlarmTarget, [!Ref AlarmTarget], !Ref AWS::NoValue]")
+        );
     }
 }

@@ -68,8 +68,15 @@ impl Deployment {
 
     /// Panics when a test wants what this deployment is not.
     pub(crate) fn check(&self, options: &Options) {
-        let Options { port: 0, folder: None, seed: false, orchestrator: _, settings, dynamodb: None } =
-            options
+        let Options {
+            port: 0,
+            folder: None,
+            seed: false,
+            orchestrator: _,
+            settings,
+            dynamodb: None,
+            aws: None,
+        } = options
         else {
             panic!("a deployment cannot be started with {options:?}; use Api::start_local");
         };
