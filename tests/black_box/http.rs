@@ -18,7 +18,7 @@ async fn unknown_paths_other_methods_and_trailing_slashes() {
         ("GET", format!("/flows/{MISSING}/start"), 405, "allow", "POST"),
         ("PUT", "/flows/bulk".into(), 405, "allow", "DELETE, GET, HEAD, PATCH"),
         ("DELETE", "/healthcheck".into(), 405, "allow", "GET, HEAD"),
-        ("GET", "/flows/?page[size]=2".into(), 308, "location", "/flows?page[size]=2"),
+        ("GET", format!("/flows/{MISSING}/?a=b"), 308, "location", "/flows/5ca5c44c187c040010a9bb8b?a=b"),
         (
             "POST",
             format!("/flows/{MISSING}/start/"),
@@ -178,7 +178,8 @@ async fn browsers_of_known_origins_are_let_in() {
                 "",
             )
             .await;
-        assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, allowed));
+        assert_eq!(preflight.header("access-control-allow-origin"), allowed);
+        assert!(preflight.status == 204 || allowed.is_empty(), "{preflight:?}");
         let answer = api.send_raw("GET", "/flows", &token, &[("origin", origin)], "").await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, allowed));
     }

@@ -41,3 +41,11 @@ async fn what_only_a_local_server_has_is_not_for_pages() {
     let rebound = api.send_raw("GET", "/_local/events", "", &[("host", "evil.example")], "").await;
     assert_eq!(rebound.status, 403);
 }
+
+// The emulator of the deployment test loses the slash of a path of one segment.
+#[tokio::test]
+async fn a_trailing_slash_after_one_segment_is_redirected() {
+    let api = Api::start_local(Options::default()).await;
+    let answer = api.get("/flows/?page[size]=2", "").await;
+    assert_eq!((answer.status, answer.header("location")), (308, "/flows?page[size]=2"));
+}

@@ -5,6 +5,7 @@ import fnmatch
 import http.server
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 STACK = "flows"
 REGION = "eu-central-1"
+ARCHITECTURE = platform.machine().replace("aarch64", "arm64")
 TEMPLATE = Path(".aws-sam/build/template.yaml")
 WORK = Path("target/e2e")
 DECISIONS = WORK / "iam-decisions.jsonl"
@@ -112,9 +114,12 @@ class Emulator:
 
 def serve_keys():
     """The development issuer's public keys at a URL, as an identity provider has them."""
-    code, keys = run("cargo", "run", "--quiet", "--locked", "--", "jwks")
+    # Built with the tests, so that nothing is compiled again with other features.
+    code, seen = run("cargo", "test", "--quiet", "--locked", "--workspace", "--no-run")
     if code:
-        sys.exit(f"no keys: {keys}")
+        sys.exit(f"the tests cannot be built: {seen}")
+    local = Path(os.environ.get("CARGO_TARGET_DIR", "target"), "debug/local")
+    keys = subprocess.check_output([local, "jwks"], text=True)
 
     class Keys(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -139,7 +144,7 @@ class Stack:
         self.iam = emulator.client("iam")
 
     def deploy(self, *overrides, stack=STACK, env=None):
-        parameters = ["Architecture=x86_64", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}", *overrides]
+        parameters = [f"Architecture={ARCHITECTURE}", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}", *overrides]
         return run("sam", "deploy", "--template", str(TEMPLATE), "--stack-name", stack, "--resolve-s3",
                    "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
                    "--no-progressbar", "--parameter-overrides", *parameters, env=env or self.emulator.env)
