@@ -58,7 +58,7 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
         assert!(left(now + second) <= second);
-        assert_eq!(left(now - hour), Duration::ZERO);
+        assert_eq!(left(now.checked_sub(hour).unwrap()), Duration::ZERO);
         assert_eq!(left(Duration::from_mins(10)), Duration::from_mins(10));
         assert_eq!(left(Duration::ZERO), Duration::ZERO);
     }
