@@ -9,6 +9,7 @@
 )]
 
 mod calls;
+mod events;
 mod failures;
 mod log;
 mod metrics;

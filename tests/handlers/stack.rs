@@ -157,7 +157,7 @@ pub(crate) fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
     event
 }
 
-fn read(response: &Value) -> (u16, Value) {
+pub(crate) fn read(response: &Value) -> (u16, Value) {
     let status = u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap();
     (status, serde_json::from_str(response["body"].as_str().unwrap_or_default()).unwrap_or_default())
 }

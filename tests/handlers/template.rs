@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use answer_unknown_route::ROUTES;
+use local::aws::{BUS, TABLE};
 use local::functions::NAMES;
-use local::template::Template;
+use local::issuer::{AUDIENCE, ISSUER};
+use local::template::{Route, Template};
 use serde_yaml_ng::Value;
 
 fn template() -> Value {
@@ -72,6 +75,40 @@ fn the_default_route_knows_every_route() {
     let default: Vec<_> = template.routes.iter().filter(|route| route.path == "$default").collect();
     assert_eq!(default.len(), 1);
     assert_eq!((default[0].method.as_str(), default[0].function.as_str()), ("ANY", "answer-unknown-route"));
+}
+
+#[test]
+fn cargo_lambda_watch_has_the_same_routes() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(local::checkout());
+    let output = cargo.output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let router = metadata["metadata"]["lambda"]["watch"]["router"].as_array().unwrap();
+    let mut watched = BTreeSet::new();
+    for route in router {
+        let path = route["path"].as_str().unwrap().replace("/{*rest}", "$default");
+        let any = serde_json::json!(["ANY"]);
+        for method in route.get("methods").unwrap_or(&any).as_array().unwrap() {
+            let (method, function) = (method.as_str().unwrap().into(), route["function"].as_str().unwrap());
+            watched.insert(Route { method, path: path.clone(), function: function.into() });
+        }
+    }
+    let template = Template::read(&local::checkout().join("template.yaml")).unwrap();
+    assert_eq!(watched, template.routes.into_iter().collect());
+}
+
+#[test]
+fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
+    let file = fs::read_to_string(local::checkout().join("infra/local/watch.env")).unwrap();
+    let settings: BTreeMap<&str, &str> = file.lines().filter_map(|line| line.split_once('=')).collect();
+    assert_eq!(settings["TABLE_NAME"], TABLE);
+    assert_eq!(settings["EVENT_BUS_NAME"], BUS);
+    assert_eq!(settings["AUTH_ISSUER"], ISSUER);
+    assert_eq!(settings["AUTH_AUDIENCE"], AUDIENCE);
+    let wrapper = fs::read_to_string(local::checkout().join("infra/local/sam-local")).unwrap();
+    for name in ["TABLE_NAME", "EVENT_BUS_NAME", "AUTH_ISSUER", "AUTH_AUDIENCE"] {
+        assert!(wrapper.contains(&format!("\"{name}\": \"{}\"", settings[name])), "{name}");
+    }
 }
 
 #[test]

@@ -155,7 +155,6 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
     writeln!(
         stdout(),
         "The flow repository listens on {url}; data is kept {kept}. Ctrl-C ends it.
-
 {aws}
 A token of user developer, tenant acme, valid for a day:
 {token}
@@ -183,7 +182,7 @@ fn introduce_aws(address: SocketAddr) -> String {
     format!(
         "
 Its DynamoDB, EventBridge and SQS listen as well. For the AWS CLI:
-export AWS_ENDPOINT_URL=http://{address} AWS_REGION=local AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+export AWS_ENDPOINT_URL=http://{address} AWS_DEFAULT_REGION=local AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 The table is {TABLE}, the bus {BUS}, the queue of unreadable changes http://{address}/{UNREADABLE_QUEUE}.
 {warning}"
     )

@@ -8,6 +8,9 @@ use super::{Problem, Request};
 /// What is left of a function's time for saying that it ran out.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// No function runs longer.
+const LONGEST: Duration = Duration::from_mins(15);
+
 /// When a request has to be answered.
 #[derive(Clone, Copy)]
 pub struct Deadline(Instant);
@@ -17,8 +20,7 @@ impl Deadline {
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let deadline = request.lambda_context_ref().map_or(0, |context| context.deadline);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(Instant::now() + Duration::from_millis(deadline).saturating_sub(now).saturating_sub(MARGIN))
+        Self(Instant::now() + left(Duration::from_millis(deadline)).saturating_sub(MARGIN))
     }
 
     /// The deadline of the parts of an answer, which itself takes time to write.
@@ -36,5 +38,28 @@ impl Deadline {
             Ok(result) => result,
             Err(elapsed) => Err(Problem::Unavailable(elapsed.into())),
         }
+    }
+}
+
+fn left(deadline: Duration) -> Duration {
+    if deadline <= LONGEST {
+        // `cargo lambda watch` gives a duration where Lambda gives a moment.
+        return deadline;
+    }
+    deadline.saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_moment_or_for_cargo_lambda_a_duration() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
+        assert!(left(now + second) <= second);
+        assert_eq!(left(now.checked_sub(hour).unwrap()), Duration::ZERO);
+        assert_eq!(left(Duration::from_mins(10)), Duration::from_mins(10));
+        assert_eq!(left(Duration::ZERO), Duration::ZERO);
     }
 }
