@@ -39,10 +39,12 @@ class Stack:
 
 def undelivered(stack, message):
     """The event itself, as EventBridge has it."""
-    event = json.loads(message["Body"])
-    target = message.get("MessageAttributes", {}).get("TARGET_ARN")
-    function = name_in(target["StringValue"]) if target else stack.function(FUNCTIONS[event["detail-type"]])
-    return event["detail-type"], function, event
+    event, attributes = json.loads(message["Body"]), message.get("MessageAttributes", {})
+    # The function of today: the rule's target of then may be the very thing that is gone.
+    logical = FUNCTIONS.get(event["detail-type"])
+    function = stack.function(logical) if logical else name_in(attributes["TARGET_ARN"]["StringValue"])
+    code = attributes.get("ERROR_CODE", {}).get("StringValue", "no code")
+    return f"{event['detail-type']} ({code})", function, event
 
 
 def failed(_, message):
@@ -56,8 +58,9 @@ def unreadable(stack, message):
     """One record of the table's stream."""
     record = json.loads(message["Body"])
     if record.get("eventName") == "MODIFY" and "OldImage" not in record.get("dynamodb", {}):
-        raise ValueError("it has no old image: see docs/operations.md, Redrive")
-    return "change", stack.function("PublishChanges"), {"Records": [record]}
+        raise ValueError("it has no old image, see docs/operations.md, Redrive")
+    flow = record.get("dynamodb", {}).get("Keys", {}).get("pk", {}).get("S", "nothing known")
+    return f"change of {flow}", stack.function("PublishChanges"), {"Records": [record]}
 
 
 def unpublished(stack, text):
@@ -160,9 +163,13 @@ def main():
         for entry in waiting:
             entry.release()
     verb = "found" if options.dry_run else "done"
-    print(f"{len(entries) - failures} {verb}, {failures} failed" + (f"; there may be more than {MOST}, run it again" if len(entries) >= MOST else ""))
+    more = "; there may be more, run it again" if len(entries) >= MOST else ""
+    print(f"{len(entries) - failures} {verb}, {failures} failed{more}")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(str(error))

@@ -5,15 +5,13 @@ import sys
 import time
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 # What the functions need to read a head.
 HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "updatedAt", "changedAt", "actor"}
 # Consumers drop events with a lower sequence than they know. How far a flow had come whose head is
 # lost nobody knows; gaps do no harm.
 GAP = 1000
-
-dynamodb = boto3.client("dynamodb")
 
 
 class Stored:
@@ -37,7 +35,7 @@ class Stored:
         return self.head["document"], self.head.get("stewards"), rows
 
 
-def read(table):
+def read(dynamodb, table):
     flows = {}
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for item in page["Items"]:
@@ -59,7 +57,7 @@ def unchanged(live):
             "ExpressionAttributeValues": {":seen": live.head["sequence"]}}
 
 
-def put_back(table, then, live):
+def put_back(dynamodb, table, then, live):
     """Head and rows as they were then, all or nothing, but not running: that run is over."""
     head = {name: value for name, value in then.head.items() if name not in ("runId", "startedBy", "statusReason")}
     head["status"] = {"S": "inactive"}
@@ -78,6 +76,7 @@ def put_back(table, then, live):
     writes = [{"Put": {"TableName": table, "Item": head, **unchanged(live)}}]
     writes += [{"Put": {"TableName": table, "Item": row}} for row in rows]
     writes += [{"Delete": {"TableName": table, "Key": key}} for key in gone]
+    # At most 99 of the 100 items of a transaction: a flow has up to 48 owners.
     dynamodb.transact_write_items(TransactItems=writes)
 
 
@@ -92,13 +91,19 @@ def main():
     table = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "TableName")
     if table == options.restored_table:
         sys.exit("that is the stack's own table")
-    then_all, live_all = read(options.restored_table), read(table)
+    dynamodb = boto3.client("dynamodb")
+    then_all, live_all = read(dynamodb, options.restored_table), read(dynamodb, table)
     wanted = options.flow or sorted(id for id, stored in then_all.items() if stored.is_flow())
     same = done = failures = 0
     for id in wanted:
         then, live = then_all.get(id, Stored()), live_all.get(id, Stored())
         was = "is not in the restored table" if not then.is_flow() else f"was {then.status()}"
-        kind = "differs" if live.is_flow() else "was deleted" if live.head and "deletedAt" in live.head else "is unreadable" if live.head else "is missing"
+        if live.head is None:
+            kind = "is missing"
+        elif live.is_flow():
+            kind = "differs"
+        else:
+            kind = "is deleted" if "deletedAt" in live.head else "cannot be read"
         if not then.is_flow():
             outcome = "FAILED"
         elif live.is_flow() and live.content() == then.content():
@@ -110,7 +115,7 @@ def main():
             outcome = "would be put back"
         else:
             try:
-                put_back(table, then, live)
+                put_back(dynamodb, table, then, live)
                 outcome = "put back"
             except ClientError as error:
                 # A cancelled transaction's text names codes, no items.
@@ -124,4 +129,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(str(error))
