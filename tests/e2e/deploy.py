@@ -1,5 +1,6 @@
 """Deploys the built stack to an emulator with IAM enforced, and shows that it works there: see docs/testing.md."""
 
+import base64
 import contextlib
 import fnmatch
 import http.server
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -323,6 +326,127 @@ def remove_each_statement(stack):
                   not passes and any(line["action"] in statement["Action"] for line in denied), (passes, denied))
 
 
+def script(stack, name, *options):
+    return run(sys.executable, f"infra/{name}.py", STACK, *options, env=stack.emulator.env)
+
+
+def redrive_and_restore(stack):
+    """What was set aside goes to its function again, and flows come back from a copy of the table: docs/operations.md."""
+    outputs = stack.outputs()
+    sqs, s3, dynamodb = (stack.emulator.client(service) for service in ("sqs", "s3", "dynamodb"))
+    arn = stack.emulator.client("lambda").get_function(FunctionName=stack.physical()["OnFlowStatus"])["Configuration"]["FunctionArn"]
+    token = run("cargo", "run", "--quiet", "--locked", "--", "token", "--sub", "olga", "--tenant", "operators")[1].strip()
+    url = urllib.parse.urlsplit(outputs["ApiUrl"])
+
+    def api(method, path, body=None):
+        # Not every machine resolves names below localhost.
+        request = urllib.request.Request(f"{stack.emulator.url}{path}", method=method, headers={
+            "Host": url.netloc, "Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+        with contextlib.suppress(urllib.error.HTTPError):
+            answer = urllib.request.urlopen(request, json.dumps(body).encode() if body else None, timeout=30).read()
+            return json.loads(answer).get("data") if answer else None
+
+    def create():
+        node = {"id": "a", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"}
+        return api("POST", "/flows", {"name": "as it was", "graph": {"nodes": [node]}})["id"]
+
+    def flow(id):
+        return api("GET", f"/flows/{id}") or {}
+
+    def listed(id):
+        return next((flow for flow in api("GET", "/flows?page%5Bsize%5D=1000") if flow["id"] == id), {})
+
+    def head(id):
+        key = {"pk": {"S": f"FLOW#{id}"}, "sk": {"S": "HEAD"}}
+        return dynamodb.get_item(TableName=outputs["TableName"], Key=key, ConsistentRead=True)["Item"]
+
+    def send(queue, body, **attributes):
+        values = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+        sqs.send_message(QueueUrl=outputs[queue], MessageBody=json.dumps(body), MessageAttributes=values)
+
+    def waiting(queue):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return sum(map(int, sqs.get_queue_attributes(QueueUrl=outputs[queue], AttributeNames=names)["Attributes"].values()))
+
+    def report(kind, id):
+        return {"version": "0", "id": "e", "source": "orchestrator", "detail-type": kind, "account": "000000000000", "region": REGION,
+                "time": "2026-11-22T08:05:48Z", "resources": [], "detail": {"id": id, "runId": head(id)["runId"]["S"]}}
+
+    def announced(kind, id, seconds=30):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for message in sqs.receive_message(QueueUrl=stack.queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+                event = json.loads(message["Body"])
+                sqs.delete_message(QueueUrl=stack.queue, ReceiptHandle=message["ReceiptHandle"])
+                if event["detail-type"] == kind and event["detail"].get("subject") == f"flows/{id}":
+                    return event["detail"]
+
+    for queue in ["UndeliveredEventsUrl", "FailedEventsUrl", "UnreadableChangesUrl", f"{STACK}-observer"]:
+        sqs.purge_queue(QueueUrl=outputs.get(queue, stack.queue))
+    kept, deleted, damaged, running = create(), create(), create(), create()
+    until("the event of the last flow", lambda: announced("flowrepo.flow.created", running))
+    dynamodb.update_continuous_backups(TableName=outputs["TableName"], PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True})
+    copy = f"{STACK}-restored"
+    dynamodb.restore_table_to_point_in_time(SourceTableName=outputs["TableName"], TargetTableName=copy, UseLatestRestorableTime=True)
+    dynamodb.get_waiter("table_exists").wait(TableName=copy)
+    api("DELETE", f"/flows/{deleted}")
+    for id in [damaged, running]:
+        api("PATCH", f"/flows/{id}", {"name": "damaged"})
+    api("POST", f"/flows/{running}/start")
+    until("its start", lambda: announced("flow.starting", running))
+
+    send("UndeliveredEventsUrl", report("flow.started", running), ERROR_CODE="NO_PERMISSIONS")
+    code, seen = script(stack, "redrive", "undelivered", "--dry-run")
+    check("a dry run of a redrive does nothing", code == 0 and "NO_PERMISSIONS" in seen
+          and flow(running)["status"] == "starting" and waiting("UndeliveredEventsUrl") == 1, seen)
+    code, seen = script(stack, "redrive", "undelivered")
+    check("an undelivered event reaches its function", code == 0 and flow(running)["status"] == "active", seen)
+    check("and leaves its queue", waiting("UndeliveredEventsUrl") == 0)
+    send("UndeliveredEventsUrl", {"detail-type": "flow.started", "detail": "none"})
+    code, seen = script(stack, "redrive", "undelivered")
+    check("an event that fails again stays, and can be seen", code == 1 and "FAILED" in seen and waiting("UndeliveredEventsUrl") == 1
+          and sqs.receive_message(QueueUrl=outputs["UndeliveredEventsUrl"]).get("Messages"), seen)
+
+    options = [copy, "--flow", deleted, damaged, running]
+    code, seen = script(stack, "restore", *options, "--dry-run")
+    check("a dry run of a restore does nothing", code == 1 and "2 to put back" in seen and not flow(deleted), seen)
+    code, seen = script(stack, "restore", *options)
+    check("a deleted flow is back, in lists too", flow(deleted).get("name") == listed(deleted).get("name") == "as it was", seen)
+    check("and is announced as created", announced("flowrepo.flow.created", deleted))
+    check("a damaged flow is as it was, in lists too", flow(damaged).get("name") == listed(damaged).get("name") == "as it was", seen)
+    event = announced("flowrepo.flow.modified", damaged)
+    check("and is announced as modified, by nobody", event and event["data"]["user"] == "" and int(event["sequence"]) > 1000, event)
+    check("one that runs is left alone and named", code == 1 and flow(running)["name"] == "damaged" and "stop it first" in seen, seen)
+
+    send("FailedEventsUrl", {"requestContext": {"functionArn": f"{arn}:1"}, "requestPayload": report("flow.stopped", running)})
+    code, seen = script(stack, "redrive", "failed")
+    check("a failed event reaches its function", code == 0 and flow(running)["status"] == "inactive" and waiting("FailedEventsUrl") == 0, seen)
+    code, seen = script(stack, "restore", copy, "--flow", running)
+    check("stopped, the flow is put back", code == 0 and flow(running)["name"] == "as it was", seen)
+    code, seen = script(stack, "restore", *options)
+    check("put back twice, nothing happens", code == 0 and "0 put back, 0 failed, 3 the same" in seen, seen)
+    api("PATCH", f"/flows/{damaged}", {"name": "as it became"})
+    api("POST", f"/flows/{damaged}/start")
+    check("what was put back can be changed and started", listed(damaged).get("status") == "starting" and flow(damaged)["name"] == "as it became")
+
+    image = {name: {"B": base64.b64encode(value["B"]).decode()} if "B" in value else value for name, value in head(kept).items()}
+    record = {"eventID": "1", "eventName": "INSERT", "eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": REGION,
+              "dynamodb": {"ApproximateCreationDateTime": 1, "Keys": {name: image[name] for name in ("pk", "sk")}, "NewImage": image,
+                           "SequenceNumber": "1", "SizeBytes": 1, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+    key = "aws/lambda/mapping/shard/2026/11/22/2026-11-22T08.05.48-e"
+    s3.put_object(Bucket=outputs["UnpublishedChangesBucket"], Key=key, Body=json.dumps({"payload": json.dumps({"Records": [record]})}))
+    code, seen = script(stack, "redrive", "unpublished")
+    check("an unpublished change is published", code == 0 and announced("flowrepo.flow.created", kept), seen)
+    check("and leaves its bucket", "Contents" not in s3.list_objects_v2(Bucket=outputs["UnpublishedChangesBucket"]))
+    for image, what, code_then in [(image, "published", 0), ({"pk": image["pk"], "sk": image["sk"]}, "set aside again", 1)]:
+        send("UnreadableChangesUrl", record | {"dynamodb": record["dynamodb"] | {"NewImage": image}})
+        code, seen = script(stack, "redrive", "unreadable")
+        check(f"an unreadable change is {what}", code == code_then and waiting("UnreadableChangesUrl") == code_then, seen)
+    sqs.purge_queue(QueueUrl=outputs["UnreadableChangesUrl"])
+    sqs.purge_queue(QueueUrl=outputs["UndeliveredEventsUrl"])
+    dynamodb.delete_table(TableName=copy)
+
+
 def main():
     if not TEMPLATE.exists():
         sys.exit("there is nothing to deploy: run `sam build` first")
@@ -341,6 +465,7 @@ def main():
         check("the black-box suite passes there", code == 0, seen)
         check("a change that cannot be read is set aside whole", stack.set_aside_unreadable())
         compare_with_used(stack)
+        redrive_and_restore(stack)
         remove_each_statement(stack)
         check("with all statements it passes again", stack.suite("tour")[0] == 0)
 
