@@ -160,6 +160,8 @@ fn every_function_may_do_just_what_it_does() {
             role["ManagedPolicyArns"],
             yaml("!If [HasTracing, [!Ref TracingPolicy], !Ref AWS::NoValue]")
         );
+        let boundary = "!If [HasPermissionsBoundary, !Ref PermissionsBoundary, !Ref AWS::NoValue]";
+        assert_eq!(role["PermissionsBoundary"], yaml(boundary), "{name}");
         let mut actions = BTreeSet::new();
         for policy in role["Policies"].as_sequence().unwrap() {
             for statement in policy["PolicyDocument"]["Statement"].as_sequence().unwrap() {
