@@ -27,7 +27,6 @@ async fn unknown_paths_other_methods_and_trailing_slashes() {
             "/flows/5ca5c44c187c040010a9bb8b/start",
         ),
         ("GET", "/flows/a%20b%3Fc/".into(), 308, "location", "/flows/a%20b%3Fc"),
-        ("GET", "//evil.example/".into(), 404, "location", ""),
         ("GET", "/flows//".into(), 404, "location", ""),
     ] {
         let answer = api.send(method, &path, &token, Value::Null).await;
