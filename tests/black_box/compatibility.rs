@@ -282,6 +282,10 @@ async fn at_save_every_exchange_is_reproduced_or_differs_as_listed() {
                 replay.deliver(event).await;
                 continue;
             }
+            // A preflight is the gateway's.
+            if step.method == "OPTIONS" && !replay.api.is_local() {
+                continue;
+            }
             let ours = replay.send(step).await;
             if step.added {
                 assert_eq!(ours.0, step.status, "{}: {}", step.name(), ours.1);

@@ -160,6 +160,12 @@ impl Api {
         }
     }
 
+    /// Whether a local server answers, whose gateway is this project's too.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        matches!(self.place, Place::Local(_))
+    }
+
     /// Sends a request with a JSON body, or none for `null`.
     pub async fn send(&self, method: &str, path: &str, token: &str, body: Value) -> Answer {
         let headers: &[(&str, &str)] =
