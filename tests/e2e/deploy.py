@@ -472,11 +472,19 @@ def main():
         items = stack.items()
         code, seen = stack.deploy()
         check("deployed again, nothing changes", code == 0 and "No changes to deploy" in seen, seen)
-        code, seen = stack.deploy("ComponentCheck=at-save", "Release=2")
+        changed = ["ComponentCheck=at-save", "Release=2", "Tracing=Active", "DeletionProtection=true", "LogRetentionDays=7",
+                   f"AlarmTarget=arn:aws:sns:{REGION}:000000000000:alarms"]
+        code, seen = stack.deploy(*changed)
         check("a changed parameter is an update", code == 0 and "updated stack" in seen, seen)
         check("the update kept the table's data", stack.items() == items and items > 0, items)
         code, seen = stack.suite("at_save", API_COMPONENT_CHECK="at-save", API_EXCLUSIVE="1")
         check("the functions have the changed parameter, and answer as upstream's exchanges say", code == 0, seen)
+
+        certificate = emulator.client("acm").request_certificate(DomainName="flows.example.com")["CertificateArn"]
+        zone = emulator.client("route53").create_hosted_zone(Name="example.com", CallerReference="e2e")["HostedZone"]["Id"]
+        code, seen = stack.deploy(*changed, "DomainName=flows.example.com", f"CertificateArn={certificate}",
+                                  f"HostedZoneId={zone.removeprefix('/hostedzone/')}")
+        check("a domain of one's own is an update", code == 0 and stack.outputs()["ApiUrl"] == "https://flows.example.com", seen)
 
         items, outputs = stack.items(), stack.outputs()
         code, seen = run("sam", "delete", "--stack-name", STACK, "--no-prompts", env=emulator.env)
