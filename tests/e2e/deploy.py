@@ -115,14 +115,21 @@ class Emulator:
         return boto3.client(service, region_name=REGION, endpoint_url=self.url, **credentials)
 
 
-def serve_keys():
-    """The development issuer's public keys at a URL, as an identity provider has them."""
-    # Built with the tests, so that nothing is compiled again with other features.
+def build_tests():
     code, seen = run("cargo", "test", "--quiet", "--locked", "--workspace", "--no-run")
     if code:
         sys.exit(f"the tests cannot be built: {seen}")
-    local = Path(os.environ.get("CARGO_TARGET_DIR", "target"), "debug/local")
-    keys = subprocess.check_output([local, "jwks"], text=True)
+
+
+def local(*arguments):
+    """What `cargo run -- …` prints; as built with the tests, so that nothing is compiled again with other features."""
+    program = Path(os.environ.get("CARGO_TARGET_DIR", "target"), "debug/local")
+    return subprocess.check_output([program, *arguments], text=True)
+
+
+def serve_keys():
+    """The development issuer's public keys at a URL, as an identity provider has them."""
+    keys = local("jwks")
 
     class Keys(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -335,7 +342,7 @@ def redrive_and_restore(stack):
     outputs = stack.outputs()
     sqs, s3, dynamodb = (stack.emulator.client(service) for service in ("sqs", "s3", "dynamodb"))
     arn = stack.emulator.client("lambda").get_function(FunctionName=stack.physical()["OnFlowStatus"])["Configuration"]["FunctionArn"]
-    token = run("cargo", "run", "--quiet", "--locked", "--", "token", "--sub", "olga", "--tenant", "operators")[1].strip()
+    token = local("token", "--sub", "olga", "--tenant", "operators").strip()
     url = urllib.parse.urlsplit(outputs["ApiUrl"])
 
     def api(method, path, body=None):
@@ -452,6 +459,7 @@ def main():
         sys.exit("there is nothing to deploy: run `sam build` first")
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
+    build_tests()
     with Emulator() as emulator:
         stack = Stack(emulator, serve_keys())
         refuse_what_is_wrong(stack)
