@@ -7,8 +7,9 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
-use crate::flow::ComponentCheck;
+use crate::flow::{ComponentCheck, CredentialCheck};
 use crate::identity::{AuthSettings, KeySource};
+use crate::secrets::{Recovery, VaultSettings};
 
 /// No single attempt may eat the whole request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -107,6 +108,56 @@ impl Config {
                 Err(ConfigError { name: "COMPONENT_CHECK", problem: "is neither at-start nor at-save" })
             }
         }
+    }
+
+    /// `CREDENTIAL_CHECK`: `warn` (default) or `refuse`.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn credential_check(&self) -> Result<CredentialCheck, ConfigError> {
+        match self.optional("CREDENTIAL_CHECK").as_deref() {
+            None | Some("warn") => Ok(CredentialCheck::Warn),
+            Some("refuse") => Ok(CredentialCheck::Refuse),
+            Some(_) => Err(ConfigError { name: "CREDENTIAL_CHECK", problem: "is neither warn nor refuse" }),
+        }
+    }
+
+    /// `SECRET_CREATION`: `permission` (default) or `authenticated`; whether everybody with a token may
+    /// store secrets.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn everybody_stores_secrets(&self) -> Result<bool, ConfigError> {
+        match self.optional("SECRET_CREATION").as_deref() {
+            None | Some("permission") => Ok(false),
+            Some("authenticated") => Ok(true),
+            Some(_) => Err(ConfigError {
+                name: "SECRET_CREATION",
+                problem: "is neither permission nor authenticated",
+            }),
+        }
+    }
+
+    /// `SECRETS_PREFIX`: what names in Secrets Manager begin with; `SECRETS_KMS_KEY`: the key, by default
+    /// Secrets Manager's own; `SECRET_RECOVERY_DAYS`: how long a deleted one can be restored, 0 or 7
+    /// (default) to 30.
+    ///
+    /// # Errors
+    /// When the prefix is not set, or the days are none.
+    pub fn vault(&self) -> Result<VaultSettings, ConfigError> {
+        let recovery = match self.optional("SECRET_RECOVERY_DAYS").map(|days| days.parse()) {
+            None => Recovery::Days(7),
+            Some(Ok(0)) => Recovery::None,
+            Some(Ok(days @ 7..=30)) => Recovery::Days(days),
+            Some(_) => {
+                return Err(ConfigError {
+                    name: "SECRET_RECOVERY_DAYS",
+                    problem: "is neither 0 nor 7 to 30",
+                });
+            }
+        };
+        let kms_key = self.optional("SECRETS_KMS_KEY");
+        Ok(VaultSettings { prefix: self.required("SECRETS_PREFIX")?, kms_key, recovery })
     }
 
     /// `AUTH_ISSUER`, `AUTH_AUDIENCE` (several with commas), `AUTH_TENANT_CLAIM` (default `tenant`),

@@ -1,5 +1,5 @@
-//! What the functions share. `flow` is the domain; `identity`, `store`, `events` and `api` connect
-//! it to callers, DynamoDB, EventBridge and HTTP.
+//! What the functions share. `flow` is the domain; `identity`, `store`, `secrets`, `events` and
+//! `api` connect it to callers, DynamoDB, Secrets Manager, EventBridge and HTTP.
 
 pub mod api;
 mod concurrent;
@@ -7,6 +7,7 @@ pub mod config;
 pub mod events;
 pub mod flow;
 pub mod identity;
+pub mod secrets;
 pub mod store;
 pub mod telemetry;
 

@@ -43,7 +43,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
-    let ours = ["shared", "publish_changes", "on_flow_status", "on_identity_deleted"];
+    let ours = ["shared", "publish_changes", "on_flow_status", "on_identity_deleted", "sweep_secrets"];
     let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(ours.map(|name| (name, level)));
     let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     (filter, format.with_target(false).with_writer(writer))

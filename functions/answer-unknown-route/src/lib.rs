@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use shared::api::{Problem, Request, Response, path};
 
 /// Every path with its methods, as template.yaml has them; a test holds the two to each other.
-pub const ROUTES: [(&str, &[&str]); 8] = [
+pub const ROUTES: [(&str, &[&str]); 11] = [
     ("/flows", &["GET", "HEAD", "POST"]),
     ("/flows/bulk", &["PATCH"]),
     ("/flows/multiple/start", &["POST"]),
@@ -16,6 +16,9 @@ pub const ROUTES: [(&str, &[&str]); 8] = [
     ("/flows/{id}/start", &["POST"]),
     ("/flows/{id}/stop", &["POST"]),
     ("/healthcheck", &["GET", "HEAD"]),
+    ("/secrets", &["GET", "HEAD", "POST"]),
+    ("/secrets/{id}", &["DELETE", "GET", "HEAD", "PATCH"]),
+    ("/secrets/{id}/usages", &["GET", "HEAD"]),
 ];
 
 /// What the gateway has decoded in a path, and a `Location` must not have.

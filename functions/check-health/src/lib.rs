@@ -7,6 +7,7 @@ use serde_json::json;
 use shared::api::{self, Problem, Request, Response};
 use shared::config::{self, ConfigError};
 use shared::events::Publisher;
+use shared::secrets::Vault;
 use shared::store::Store;
 
 /// Every dependency answers within this time, or fails.
@@ -18,6 +19,8 @@ pub struct App {
     pub store: Store,
     /// The bus.
     pub publisher: Publisher,
+    /// Secrets Manager.
+    pub vault: Vault,
 }
 
 impl App {
@@ -31,6 +34,7 @@ impl App {
         Ok(Self {
             store: Store::new(&aws, config.table_name()?),
             publisher: Publisher::new(&aws, config.event_bus_name()?),
+            vault: Vault::new(&aws, config.vault()?),
         })
     }
 }
@@ -40,16 +44,24 @@ impl App {
 /// # Errors
 /// None but 500, when the answer cannot be written as JSON.
 pub async fn handle(app: &App, _: Request) -> Result<Response, Problem> {
-    let (table, bus) =
-        tokio::join!(passes("dynamodb", app.store.ping()), passes("eventbridge", app.publisher.ping()));
+    let (table, bus, vault) = tokio::join!(
+        passes("dynamodb", app.store.ping()),
+        passes("eventbridge", app.publisher.ping()),
+        passes("secretsmanager", app.vault.ping())
+    );
     let word = |passes| if passes { "pass" } else { "fail" };
-    let status = if table && bus { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let all = table && bus && vault;
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     api::json(
         status,
         &json!({
-            "status": word(table && bus),
+            "status": word(all),
             "version": env!("CARGO_PKG_VERSION"),
-            "details": {"dynamodb": {"status": word(table)}, "eventbridge": {"status": word(bus)}},
+            "details": {
+                "dynamodb": {"status": word(table)},
+                "eventbridge": {"status": word(bus)},
+                "secretsmanager": {"status": word(vault)},
+            },
         }),
     )
 }

@@ -3,7 +3,8 @@
 use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Deadline, MAX_BULK_WRITE, Problem, Request, Response, bulk_response, flow_response, read_body,
+    App, Body, Deadline, MAX_BULK_WRITE, Problem, Request, Response, bulk_response, check_credentials,
+    flow_response, read_body,
 };
 use shared::concurrently;
 use shared::flow::{Fields, Flow, read_fields};
@@ -23,6 +24,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
 
 async fn create(app: &App, caller: &Caller, fields: Fields<'_>) -> Result<Flow, Problem> {
     let flow = Flow::create(caller, fields, app.component_check)?;
+    check_credentials(app, &flow)?;
     app.store.insert(&flow).await?;
     Ok(flow)
 }

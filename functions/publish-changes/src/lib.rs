@@ -9,9 +9,9 @@ use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::config::{self, ConfigError};
-use shared::events::{FlowEvent, PublishError, Publisher, events_of_change};
+use shared::events::{Event, PublishError, Publisher, event_of_read, event_of_secret, events_of_change};
 use shared::flow::Timestamp;
-use shared::store::{self, Head, read_head};
+use shared::store::{self, Kind, read_head, read_secret_head, read_secret_read};
 use shared::telemetry::{Metric, measure};
 
 /// SQS takes no larger message.
@@ -51,12 +51,12 @@ pub struct Batch {
     pub records: Vec<Box<RawValue>>,
 }
 
-/// Why a record is no change of a flow.
+/// Why a record is no change of a flow or a secret.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
     #[error("the record is not one of a table's stream")]
     Record(#[source] serde_json::Error),
-    #[error("the image is not a flow")]
+    #[error("the image is not a flow or a secret")]
     Image(#[source] store::Error),
     #[error("the event cannot be written")]
     Event(#[source] serde_json::Error),
@@ -72,7 +72,7 @@ pub async fn handle(
     event: LambdaEvent<Batch>,
 ) -> Result<DynamoDbEventResponse, lambda_runtime::Error> {
     let records = event.payload.records;
-    let mut events: Vec<FlowEvent> = Vec::new();
+    let mut events: Vec<Event> = Vec::new();
     // For each event, which record it comes from.
     let mut origins = Vec::new();
     let mut failed = BTreeSet::new();
@@ -110,7 +110,7 @@ pub async fn handle(
 }
 
 /// What an operator sees of a batch.
-fn measured(events: &[FlowEvent], results: &[Result<(), PublishError>]) -> Vec<(Metric, u64)> {
+fn measured(events: &[Event], results: &[Result<(), PublishError>]) -> Vec<(Metric, u64)> {
     let mut values = Vec::new();
     let published = || events.iter().zip(results).filter(|(_, result)| result.is_ok());
     if let Some(oldest) = published().map(|(event, _)| event.time).min() {
@@ -124,13 +124,32 @@ fn measured(events: &[FlowEvent], results: &[Result<(), PublishError>]) -> Vec<(
     values
 }
 
-fn read(record: &RawValue) -> Result<Vec<FlowEvent>, Unreadable> {
+fn read(record: &RawValue) -> Result<Vec<Event>, Unreadable> {
     let record: EventRecord = serde_json::from_str(record.get()).map_err(Unreadable::Record)?;
-    let image = |item: serde_dynamo::Item| -> Result<Option<Head>, Unreadable> {
-        if item.is_empty() { Ok(None) } else { read_head(item).map(Some).map_err(Unreadable::Image) }
+    let (before, after) = (record.change.old_image, record.change.new_image);
+    let events = match Kind::of(&record.change.keys) {
+        Kind::Flow => {
+            let (before, after) = (image(before, read_head)?, image(after, read_head)?);
+            events_of_change(before.as_ref(), after.as_ref())
+        }
+        Kind::Secret => {
+            let (before, after) = (image(before, read_secret_head)?, image(after, read_secret_head)?);
+            event_of_secret(before.as_ref(), after.as_ref()).map(Vec::from_iter)
+        }
+        // It is written once; when it goes, that is no event.
+        Kind::SecretRead => match image(after, read_secret_read)? {
+            Some(reading) => event_of_read(&reading).map(|event| vec![event]),
+            None => Ok(Vec::new()),
+        },
     };
-    let (before, after) = (image(record.change.old_image)?, image(record.change.new_image)?);
-    events_of_change(before.as_ref(), after.as_ref()).map_err(Unreadable::Event)
+    events.map_err(Unreadable::Event)
+}
+
+fn image<T>(
+    item: serde_dynamo::Item,
+    read: impl FnOnce(serde_dynamo::Item) -> Result<T, store::Error>,
+) -> Result<Option<T>, Unreadable> {
+    if item.is_empty() { Ok(None) } else { read(item).map(Some).map_err(Unreadable::Image) }
 }
 
 /// Keeps a record that can never be published where an operator finds it; tells whether that worked.

@@ -27,6 +27,8 @@ use crate::bus::Bus;
 pub const TABLE: &str = "flow-repository";
 /// The bus's name.
 pub const BUS: &str = "flow-repository";
+/// What the names of secrets begin with.
+pub const SECRETS_PREFIX: &str = "flow-repository/secrets/";
 /// The queue of unreadable changes.
 pub const UNREADABLE_QUEUE: &str = "unreadable-changes";
 

@@ -23,6 +23,7 @@ pub struct Endpoint {
     client: Client<HttpConnector, Body>,
     dynamodb: Uri,
     messaging: Uri,
+    secrets_manager: Uri,
     functions: &'static Functions,
 }
 
@@ -34,11 +35,18 @@ impl Endpoint {
     pub fn new(
         dynamodb: &SdkConfig,
         messaging: &SdkConfig,
+        secrets_manager: &SdkConfig,
         functions: &'static Functions,
     ) -> Result<Self, InvalidUri> {
         let uri = |aws: &SdkConfig| aws.endpoint_url().unwrap_or_default().parse();
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { client, dynamodb: uri(dynamodb)?, messaging: uri(messaging)?, functions })
+        Ok(Self {
+            client,
+            dynamodb: uri(dynamodb)?,
+            messaging: uri(messaging)?,
+            secrets_manager: uri(secrets_manager)?,
+            functions,
+        })
     }
 
     /// Listens here until the server ends; gives the address with its port.
@@ -61,8 +69,11 @@ impl Endpoint {
         }
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
         let target = target.unwrap_or_default().to_owned();
-        let is_messaging = target.starts_with("AWSEvents.") || target.starts_with("AmazonSQS.");
-        let service = if is_messaging { &self.messaging } else { &self.dynamodb };
+        let service = match target.split('.').next() {
+            Some("AWSEvents" | "AmazonSQS") => &self.messaging,
+            Some("secretsmanager") => &self.secrets_manager,
+            _ => &self.dynamodb,
+        };
         let mut parts = service.clone().into_parts();
         parts.path_and_query =
             request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));

@@ -7,8 +7,9 @@ use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::Value;
-use shared::api::{self, App};
+use shared::api::{self, App, SecretsApp};
 use shared::flow::{ObjectId, Timestamp};
+use shared::secrets::Secrets;
 use shared::store::Store;
 use tokio::sync::Notify;
 
@@ -22,24 +23,35 @@ pub type Outcome = Result<Value, Box<dyn std::error::Error + Send + Sync>>;
 pub struct Functions {
     /// For the flow routes.
     pub app: App,
+    /// For the secrets' routes.
+    pub secrets_app: SecretsApp,
     /// For the health check.
     pub health: check_health::App,
     /// For the stream.
     pub publisher: publish_changes::App,
     /// For events from the bus.
     pub store: Store,
+    /// For deleted users and tenants.
+    pub identity: on_identity_deleted::App,
+    /// For the sweep.
+    pub secrets: Secrets,
     /// Told after every invocation, which may have written something.
     pub done: Notify,
 }
 
 /// The names of all functions that can be invoked here.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 22] = [
     "answer-unknown-route",
     "check-health",
     "create-flow",
+    "create-secret",
     "delete-flow",
+    "delete-secret",
     "get-flow",
+    "get-secret",
     "list-flows",
+    "list-secret-usages",
+    "list-secrets",
     "on-flow-status",
     "on-identity-deleted",
     "publish-changes",
@@ -47,8 +59,10 @@ pub const NAMES: [&str; 15] = [
     "start-flows",
     "stop-flow",
     "stop-flows",
+    "sweep-secrets",
     "update-flow",
     "update-flows",
+    "update-secret",
 ];
 
 impl Functions {
@@ -80,6 +94,12 @@ impl Functions {
             "check-health" => api!(&self.health, check_health),
             "create-flow" => api!(&self.app, create_flow),
             "delete-flow" => api!(&self.app, delete_flow),
+            "create-secret" => api!(&self.secrets_app, create_secret),
+            "delete-secret" => api!(&self.secrets_app, delete_secret),
+            "get-secret" => api!(&self.secrets_app, get_secret),
+            "list-secret-usages" => api!(&self.app, list_secret_usages),
+            "list-secrets" => api!(&self.app, list_secrets),
+            "update-secret" => api!(&self.secrets_app, update_secret),
             "get-flow" => api!(&self.app, get_flow),
             "list-flows" => api!(&self.app, list_flows),
             "start-flow" => api!(&self.app, start_flow),
@@ -93,7 +113,12 @@ impl Functions {
                 Ok(Value::Null)
             }),
             "on-identity-deleted" => Box::pin(async move {
-                on_identity_deleted::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?).await?;
+                on_identity_deleted::handle(&self.identity, lambda_event::<EventBridgeEvent>(&event)?)
+                    .await?;
+                Ok(Value::Null)
+            }),
+            "sweep-secrets" => Box::pin(async move {
+                sweep_secrets::handle(&self.secrets, lambda_event::<EventBridgeEvent>(&event)?).await?;
                 Ok(Value::Null)
             }),
             "publish-changes" => Box::pin(async move {

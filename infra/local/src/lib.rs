@@ -7,6 +7,8 @@ pub mod endpoint;
 pub mod functions;
 pub mod gateway;
 pub mod issuer;
+pub mod schedule;
+pub mod secretsmanager;
 pub mod stream;
 pub mod template;
 
@@ -20,10 +22,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use shared::api::App;
+use shared::api::{App, OpenError, SecretsApp};
 use shared::config::Config;
 use shared::events::Publisher;
 use shared::flow::Status;
+use shared::identity::Verifier;
+use shared::secrets::{Secrets, Vault};
 use shared::store::{ListFilter, ListOrder, ListQuery, Paging, Scope, Store};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -34,6 +38,7 @@ use endpoint::Endpoint;
 use functions::Functions;
 use gateway::Gateway;
 use issuer::Issuer;
+use secretsmanager::SecretsManager;
 use stream::Follower;
 use template::{Template, TemplateError};
 
@@ -164,14 +169,25 @@ impl Server {
         };
         aws::create_table(&dynamodb, &table).await?;
         let messaging = aws::config(aws::start_messaging(bus).await?);
+        let secrets_manager = aws::config(start_secrets_manager(options.folder.as_deref()).await?);
 
         let settings = settings(&options, &issuer, &table);
+        let app = App::new(&settings, &dynamodb)?;
+        let vault = Vault::new(&secrets_manager, settings.vault().map_err(OpenError::from)?);
         let store = Store::new(&dynamodb, table.clone());
+        let secrets = Secrets::new(store.clone(), vault.clone());
+        let secrets_app = SecretsApp {
+            verifier: Verifier::new(settings.auth().map_err(OpenError::from)?).map_err(OpenError::from)?,
+            secrets: secrets.clone(),
+            everybody_stores: settings.everybody_stores_secrets().map_err(OpenError::from)?,
+        };
         let functions: &'static Functions = Box::leak(Box::new(Functions {
-            app: App::new(&settings, &dynamodb)?,
+            app,
+            secrets_app,
             health: check_health::App {
                 store: store.clone(),
                 publisher: Publisher::new(&messaging, aws::BUS.into()),
+                vault,
             },
             publisher: publish_changes::App {
                 publisher: Publisher::new(&messaging, aws::BUS.into()),
@@ -182,12 +198,14 @@ impl Server {
                     aws::UNREADABLE_QUEUE
                 ),
             },
+            identity: on_identity_deleted::App { store: store.clone(), secrets: secrets.clone() },
             store: store.clone(),
+            secrets,
             done: tokio::sync::Notify::new(),
         }));
         let aws = match options.aws {
             Some(address) => {
-                let endpoint = Endpoint::new(&dynamodb, &messaging, functions)?;
+                let endpoint = Endpoint::new(&dynamodb, &messaging, &secrets_manager, functions)?;
                 let listening = endpoint.listen(address).await;
                 Some(listening.map_err(|error| StartError::ListenAws(address, error))?)
             }
@@ -204,6 +222,9 @@ impl Server {
             background.push(tokio::spawn(async move {
                 follower.run(&stream, functions).await;
             }));
+        }
+        for schedule in template.schedules {
+            background.push(tokio::spawn(async move { schedule.run(functions).await }));
         }
         if options.orchestrator {
             resume_runs(&store, bus).await?;
@@ -244,6 +265,13 @@ impl Server {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Starts Secrets Manager with what the folder keeps.
+async fn start_secrets_manager(folder: Option<&Path>) -> Result<SocketAddr, StartError> {
+    let failed = |error| StartError::Folder(folder.unwrap_or(Path::new("memory")).to_owned(), error);
+    let secrets: &'static SecretsManager = Box::leak(Box::new(SecretsManager::open(folder).map_err(failed)?));
+    Ok(secrets.listen().await.map_err(aws::AwsError::from)?)
 }
 
 /// Answers for the runs that were under way when the last server of this folder ended: its bus has
@@ -290,6 +318,7 @@ fn settings(options: &Options, issuer: &Issuer, table: &str) -> Config {
         given.or_else(|| match name {
             "TABLE_NAME" => Some(table.clone()),
             "AUTH_ISSUER" => Some(issuer::ISSUER.into()),
+            "SECRETS_PREFIX" => Some(aws::SECRETS_PREFIX.into()),
             "AUTH_AUDIENCE" => Some(issuer::AUDIENCE.into()),
             // Keys of its own are the only keys.
             "AUTH_JWKS" if !other_keys => Some(jwks.clone()),

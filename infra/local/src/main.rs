@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use local::aws::{BUS, TABLE, UNREADABLE_QUEUE};
+use local::aws::{BUS, SECRETS_PREFIX, TABLE, UNREADABLE_QUEUE};
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server, default_folder};
 use tracing::Level;
@@ -15,7 +15,10 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk";
+const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
+/// Settings of the functions that the environment may choose, and those of `AUTH_…`.
+const SETTINGS: [&str; 4] =
+    ["COMPONENT_CHECK", "CREDENTIAL_CHECK", "SECRET_CREATION", "SECRET_RECOVERY_DAYS"];
 /// The printed token is good for a day's work.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -113,7 +116,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         seed: arguments.seed,
         orchestrator: arguments.orchestrator == Orchestrator::Auto,
         settings: std::env::vars()
-            .filter(|(name, _)| name.starts_with("AUTH_") || name == "COMPONENT_CHECK")
+            .filter(|(name, _)| name.starts_with("AUTH_") || SETTINGS.contains(&name.as_str()))
             .collect(),
         dynamodb: std::env::var("DYNAMODB_ENDPOINT").ok().map(|endpoint| (endpoint, TABLE.into())),
         aws: arguments.aws_port.map(|port| SocketAddr::new(arguments.aws_host, port)),
@@ -131,7 +134,8 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
 /// For people, on standard error: requests, and whatever goes wrong.
 fn log() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
-    let ours = ["local", "shared", "publish_changes", "on_flow_status", "on_identity_deleted"];
+    let ours =
+        ["local", "shared", "publish_changes", "on_flow_status", "on_identity_deleted", "sweep_secrets"];
     let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(ours.map(|name| (name, level)));
     let format = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(filter).init();
@@ -181,9 +185,9 @@ fn introduce_aws(address: SocketAddr) -> String {
     };
     format!(
         "
-Its DynamoDB, EventBridge and SQS listen as well. For the AWS CLI:
+Its DynamoDB, EventBridge, SQS and Secrets Manager listen as well. For the AWS CLI:
 export AWS_ENDPOINT_URL=http://{address} AWS_DEFAULT_REGION=local AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
-The table is {TABLE}, the bus {BUS}, the queue of unreadable changes http://{address}/{UNREADABLE_QUEUE}.
+The table is {TABLE}, the bus {BUS}, the queue of unreadable changes http://{address}/{UNREADABLE_QUEUE}, names of secrets begin with {SECRETS_PREFIX}.
 {warning}"
     )
 }

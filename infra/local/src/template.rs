@@ -1,6 +1,7 @@
 //! What the local server needs to know of the stack, read from template.yaml.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -13,6 +14,8 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// What EventBridge delivers where.
     pub rules: Vec<Rule>,
+    /// What runs from time to time.
+    pub schedules: Vec<Schedule>,
     /// What the table's stream feeds.
     pub streams: Vec<Stream>,
     /// Origins that browsers may call from, unless told otherwise.
@@ -35,6 +38,15 @@ pub struct Route {
 pub struct Rule {
     /// What events look like that it is for.
     pub pattern: Json,
+    /// The package of the function.
+    pub function: String,
+}
+
+/// One schedule.
+#[derive(Debug)]
+pub struct Schedule {
+    /// How long from one time to the next.
+    pub every: Duration,
     /// The package of the function.
     pub function: String,
 }
@@ -106,6 +118,7 @@ impl Template {
         let resources =
             get(&root, "Resources")?.as_mapping().ok_or_else(|| content("Resources is no mapping"))?;
         let (mut routes, mut rules, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+        let mut schedules = Vec::new();
         for (name, resource) in resources {
             if resource.get("Type").and_then(Value::as_str) != Some("AWS::Serverless::Function") {
                 continue;
@@ -130,6 +143,10 @@ impl Template {
                         let pattern = serde_yaml_ng::from_value(get(properties, "Pattern")?.clone())?;
                         rules.push(Rule { pattern, function });
                     }
+                    "Schedule" => {
+                        let every = rate(text_of(properties, "Schedule")?)?;
+                        schedules.push(Schedule { every, function });
+                    }
                     "DynamoDB" => streams.push(stream(properties, function)?),
                     other => {
                         return Err(content(format!("events of type {other} are not known here")));
@@ -149,7 +166,17 @@ impl Template {
         let origins =
             get(get(&root, "Parameters")?, "CorsOrigins").and_then(|origins| text_of(origins, "Default"))?;
         cors.allow_origins = origins.split(',').map(Into::into).collect();
-        Ok(Self { routes, rules, streams, cors })
+        Ok(Self { routes, rules, schedules, streams, cors })
+    }
+}
+
+/// `rate(1 minute)`, `rate(15 minutes)`.
+fn rate(text: &str) -> Result<Duration, TemplateError> {
+    let minutes = text.strip_prefix("rate(").and_then(|rest| rest.split_once(" minute"));
+    let minutes = minutes.filter(|(_, rest)| matches!(*rest, ")" | "s)")).map(|(minutes, _)| minutes.parse());
+    match minutes {
+        Some(Ok(minutes @ 1..)) => Ok(Duration::from_mins(minutes)),
+        _ => Err(content(format!("a schedule is not in minutes: {text}"))),
     }
 }
 
@@ -183,14 +210,18 @@ fn content(text: impl Into<String>) -> TemplateError {
 }
 
 /// Whether an event matches a pattern as EventBridge and stream filters know them: every member
-/// named must be there, with one of the values listed.
+/// named must be there, with one of the values listed or a prefix of it.
 #[must_use]
 pub fn matches(pattern: &Json, event: &Json) -> bool {
     match pattern {
         Json::Object(members) => {
             members.iter().all(|(name, inner)| event.get(name).is_some_and(|value| matches(inner, value)))
         }
-        Json::Array(values) => values.contains(event),
+        Json::Array(values) => values.iter().any(|value| {
+            let prefix = value.get("prefix").and_then(Json::as_str);
+            let begins = |prefix| event.as_str().is_some_and(|text| text.starts_with(prefix));
+            prefix.map_or(value == event, begins)
+        }),
         _ => false,
     }
 }
@@ -222,6 +253,10 @@ mod tests {
         let pattern = json!({"detail-type": ["a", "b"], "detail": {"x": [1]}});
         assert!(matches(&pattern, &json!({"detail-type": "b", "detail": {"x": 1, "y": 2}})));
         assert!(!matches(&pattern, &json!({"detail-type": "c", "detail": {"x": 1}})));
+        let pattern = json!({"sk": [{"prefix": "READ#"}, "HEAD"]});
+        for (key, fits) in [("READ#1", true), ("HEAD", true), ("UNREAD#1", false), ("HEAD#1", false)] {
+            assert_eq!(matches(&pattern, &json!({"sk": key})), fits, "{key}");
+        }
         assert!(!matches(&pattern, &json!({"detail-type": "a"})));
     }
 }

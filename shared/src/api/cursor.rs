@@ -1,45 +1,40 @@
+use std::fmt::Debug;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::identity::Caller;
-use crate::store::{ListQuery, Position};
 
 /// A place in one list: opaque to clients, and of no use in any other list.
 #[derive(Serialize, Deserialize)]
-struct Cursor {
+struct Cursor<P> {
     #[serde(rename = "v")]
     version: u8,
     /// Which list.
     #[serde(rename = "l")]
     list: String,
     #[serde(rename = "p")]
-    position: Position,
+    position: P,
 }
 
 const VERSION: u8 = 1;
 
-/// The cursor that continues `query` after `position`.
-pub(super) fn encode(
-    caller: &Caller,
-    query: &ListQuery,
-    position: &Position,
-) -> Result<String, serde_json::Error> {
-    let cursor = Cursor { version: VERSION, list: fingerprint(caller, query), position: position.clone() };
+/// The cursor that continues the list of this fingerprint after `position`.
+pub(super) fn encode(position: &impl Serialize, list: &str) -> Result<String, serde_json::Error> {
+    let cursor = Cursor { version: VERSION, list: list.to_owned(), position };
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor)?))
 }
 
-/// The position of a cursor, if it is one of this caller's list.
-pub(super) fn decode(text: &str, caller: &Caller, query: &ListQuery) -> Option<Position> {
-    let cursor: Cursor = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    (cursor.version == VERSION && cursor.list == fingerprint(caller, query)).then_some(cursor.position)
+/// The position of a cursor, if it is one of the list of this fingerprint.
+pub(super) fn decode<P: DeserializeOwned>(text: &str, list: &str) -> Option<P> {
+    let cursor: Cursor<P> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    (cursor.version == VERSION && cursor.list == list).then_some(cursor.position)
 }
 
-/// Tells lists apart by caller, filter and order. It keeps no secret: whoever forges a cursor gets
-/// to another place of a list that is its own.
-fn fingerprint(caller: &Caller, query: &ListQuery) -> String {
-    let list = format!("{:?}", (&caller.sub, &caller.tenant, caller.is_admin(), &query.filter, &query.order));
-    let hash = digest(&SHA256, list.as_bytes());
+/// Tells lists apart by whatever makes them: caller, filter, order. It keeps no secret: whoever forges
+/// a cursor gets to another place of a list that is its own.
+pub(super) fn fingerprint(list: &impl Debug) -> String {
+    let hash = digest(&SHA256, format!("{list:?}").as_bytes());
     URL_SAFE_NO_PAD.encode(hash.as_ref().get(..9).unwrap_or_default())
 }

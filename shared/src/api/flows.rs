@@ -8,7 +8,7 @@ use super::respond::{json as answer, run_response};
 use super::serve::{log_problem, request_id};
 use super::{App, Deadline, Problem, Request, Response, Wording, read_body, scope};
 use crate::concurrently;
-use crate::flow::{Fields, Flow, FlowId, Status};
+use crate::flow::{CredentialCheck, Fields, Flow, FlowId, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -51,15 +51,36 @@ pub fn patch(
     if flow.status != Status::Inactive {
         return Err(Problem::NotInactive(flow.status, wording.clone()));
     }
-    Ok(flow.patch(caller, fields.clone(), app.component_check)?.into())
+    let next = flow.patch(caller, fields.clone(), app.component_check)?;
+    if let Some(next) = &next {
+        check_credentials(app, next)?;
+    }
+    Ok(next.into())
+}
+
+/// Refuses a flow with literal credentials where that is the rule.
+///
+/// # Errors
+/// 422 with every place.
+pub fn check_credentials(app: &App, flow: &Flow) -> Result<(), Problem> {
+    let literal = match app.credential_check {
+        CredentialCheck::Warn => Vec::new(),
+        CredentialCheck::Refuse => flow.document.literal_credentials(),
+    };
+    if literal.is_empty() { Ok(()) } else { Err(Problem::LiteralCredentials(literal)) }
 }
 
 /// Starts a flow of the caller's.
 ///
 /// # Errors
-/// 404, 409 while it is stopping, 422 when it is not complete.
+/// 404, 409 while it is stopping, 422 when it is not complete or uses secrets that the caller may not.
 pub async fn start_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
-    change_flow(app, caller, id, &Wording::Control, |flow| Ok(flow.start(caller)?.into())).await
+    let started = change_flow(app, caller, id, &Wording::Control, |flow| Ok(flow.start(caller)?.into()));
+    started.await.map_err(|problem| match problem {
+        // The flow was valid when it was written; since then a secret is gone.
+        Problem::InvalidFlow(unknown) => Problem::IncompleteFlow(unknown),
+        other => other,
+    })
 }
 
 /// Stops a flow of the caller's.

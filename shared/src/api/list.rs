@@ -1,115 +1,86 @@
 //! The parameters of `GET /flows`, and its answer.
 
-use std::collections::BTreeMap;
-
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::cursor;
+use super::parameters::{MAX_TEXT, Parameters};
 use super::respond::json;
-use super::{Problem, Request, Response, scope};
-use crate::flow::{FlowView, Status};
+use super::{Problem, Request, Response, path, scope};
+use crate::flow::{FlowView, SecretId, Status};
 use crate::identity::Caller;
-use crate::store::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, SortKey};
-
-const DEFAULT_SIZE: usize = 10;
-const MAX_SIZE: usize = 1000;
-const MAX_TEXT: usize = 256;
-
-const KNOWN: [&str; 9] = [
-    "filter[status]",
-    "filter[type]",
-    "filter[user]",
-    "filter[fromTemplate]",
-    "sort",
-    "search",
-    "page[size]",
-    "page[number]",
-    "page[after]",
-];
+use crate::store::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, SortKey};
 
 /// Reads the parameters. Unknown ones are ignored.
 ///
 /// # Errors
 /// 400 with everything that is wrong, in upstream's order.
 pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Problem> {
-    let mut wrong = Vec::new();
-    let parameters = parameters(request, &mut wrong);
-    let mut read = Reader { parameters: &parameters, wrong: &mut wrong };
-
-    let status = read.parse("filter[status]", |text| match text {
+    let mut parameters = Parameters::read(request);
+    let status = parameters.parse("filter[status]", |text| match text {
         "1" => Some(Status::Active),
         "0" => Some(Status::Inactive),
         name => name.parse().ok(),
     });
-    let kind = read.parse("filter[type]", text);
-    let user = read.parse("filter[user]", text);
-    let from_template = read.parse("filter[fromTemplate]", |text| text.parse().ok());
-    let order = read.parse("sort", order).unwrap_or_default();
-    let search = read.parse("search", |text| {
+    let kind = parameters.parse("filter[type]", text);
+    let user = parameters.parse("filter[user]", text);
+    let from_template = parameters.parse("filter[fromTemplate]", |text| text.parse().ok());
+    let order = parameters.parse("sort", order).unwrap_or_default();
+    let search = parameters.parse("search", |text| {
         (text.chars().count() <= MAX_TEXT).then(|| text.replace('\0', "").trim().to_owned())
     });
     let search = search.filter(|text| !text.is_empty());
-    let number = |text: &str| text.parse().ok().filter(|number| *number >= 1);
-    let size = read
-        .parse("page[size]", |text| number(text).filter(|size| *size <= MAX_SIZE))
-        .unwrap_or(DEFAULT_SIZE);
-    let page = read.parse("page[number]", number);
+    let filter = ListFilter { status, kind, user, from_template, search, secret: None };
+    paged(parameters, caller, filter, order)
+}
 
-    let filter = ListFilter { status, kind, user, from_template, search };
-    let mut query =
-        ListQuery { scope: scope(caller), filter, order, size, paging: Paging::Number(page.unwrap_or(1)) };
-    if let Some(after) = parameters.get("page[after]") {
-        let position =
-            if after.is_empty() { Some(None) } else { cursor::decode(after, caller, &query).map(Some) };
-        match position {
-            Some(position) if page.is_none() => query.paging = Paging::After(position),
-            _ => wrong.push("page".into()),
-        }
+/// The flows that use a secret, as far as the caller may see them: `page[size]` and `page[after]`.
+///
+/// # Errors
+/// 400 with everything that is wrong.
+pub fn usage_query(request: &Request, caller: &Caller, secret: SecretId) -> Result<ListQuery, Problem> {
+    let filter = ListFilter { secret: Some(secret), ..ListFilter::default() };
+    let mut query = paged(Parameters::read(request), caller, filter, ListOrder::default())?;
+    // How many there are that others see is not said.
+    if query.paging == Paging::Number(1) {
+        query.paging = Paging::After(None);
     }
-    // In upstream's order, each once.
-    wrong.sort_by_key(|name| {
-        KNOWN.iter().position(|known| display_name(known) == *name).unwrap_or(KNOWN.len())
-    });
-    wrong.dedup();
-    if wrong.is_empty() { Ok(query) } else { Err(Problem::InvalidParameters(wrong)) }
-}
-
-/// The parameters by name. One that is repeated is wrong, and so is one that continues a known name
-/// with more brackets.
-fn parameters(request: &Request, wrong: &mut Vec<String>) -> BTreeMap<String, String> {
-    let mut parameters = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
-        let extends = |known: &&&str| name.strip_prefix(**known).is_some_and(|rest| rest.starts_with('['));
-        if let Some(known) = KNOWN.iter().find(extends) {
-            wrong.push(display_name(known));
-        } else if parameters.contains_key(name.as_ref()) {
-            wrong.push(display_name(&name));
-        }
-        parameters.insert(name.into_owned(), value.into_owned());
+    if matches!(query.paging, Paging::Number(_)) {
+        return Err(Problem::InvalidParameters(vec!["page".into()]));
     }
-    parameters
+    Ok(query)
 }
 
-/// The name by which a message calls a parameter.
-fn display_name(name: &str) -> String {
-    if name.starts_with("page[") { "page".into() } else { name.chars().take(MAX_TEXT).collect() }
-}
-
-struct Reader<'a> {
-    parameters: &'a BTreeMap<String, String>,
-    wrong: &'a mut Vec<String>,
-}
-
-impl Reader<'_> {
-    fn parse<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let value = parse(self.parameters.get(name)?);
-        if value.is_none() {
-            self.wrong.push(display_name(name));
-        }
-        value
+fn paged(
+    mut parameters: Parameters,
+    caller: &Caller,
+    filter: ListFilter,
+    order: ListOrder,
+) -> Result<ListQuery, Problem> {
+    let (size, number) = (parameters.page_size(), parameters.page_number());
+    let paging = Paging::Number(number.unwrap_or(1));
+    let mut query = ListQuery { scope: scope(caller), filter, order, size, paging };
+    let list = list_name(caller, &query);
+    if let Some(position) = parameters.page_after(number, |text| cursor::decode(text, &list)) {
+        query.paging = Paging::After(position);
     }
+    parameters.check()?;
+    Ok(query)
+}
+
+/// The cursor that continues a list of flows after this one.
+pub(super) fn flow_cursor(
+    caller: &Caller,
+    query: &ListQuery,
+    next: &Position,
+) -> Result<String, serde_json::Error> {
+    cursor::encode(next, &list_name(caller, query))
+}
+
+/// Which list a cursor belongs to.
+fn list_name(caller: &Caller, query: &ListQuery) -> String {
+    cursor::fingerprint(&(&caller.sub, &caller.tenant, caller.is_admin(), &query.filter, &query.order))
 }
 
 fn text(text: &str) -> Option<String> {
@@ -138,33 +109,50 @@ pub fn page_response(
     query: &ListQuery,
     page: &FlowPage,
 ) -> Result<Response, Problem> {
+    let number = if let Paging::Number(number) = query.paging { Some(number) } else { None };
+    let meta = page_meta(query.size, number, page.total);
+    let next = page.next.as_ref().map(|next| flow_cursor(caller, query, next)).transpose()?;
+    listed(request, page.flows.iter().map(FlowView::from).collect(), meta, next)
+}
+
+/// The answer with one page of anything: where the next one begins is in `meta` and in a header.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub(super) fn listed<T: Serialize>(
+    request: &Request,
+    data: Vec<T>,
+    mut meta: Map<String, Value>,
+    next: Option<String>,
+) -> Result<Response, Problem> {
     #[derive(Serialize)]
-    struct List<'a> {
-        data: Vec<FlowView<'a>>,
+    struct List<T> {
+        data: Vec<T>,
         meta: Map<String, Value>,
     }
 
-    let mut meta = Map::new();
-    if let (Some(total), Paging::Number(number)) = (page.total, &query.paging) {
-        meta.insert("total".into(), total.into());
-        meta.insert("page".into(), (*number).into());
-        meta.insert("perPage".into(), query.size.into());
-        meta.insert("totalPages".into(), total.div_ceil(query.size).into());
-    } else {
-        meta.insert("perPage".into(), query.size.into());
-    }
-    let next = page.next.as_ref().map(|position| cursor::encode(caller, query, position)).transpose()?;
     if let Some(next) = &next {
         meta.insert("next".into(), next.as_str().into());
     }
-    let mut response =
-        json(StatusCode::OK, &List { data: page.flows.iter().map(Into::into).collect(), meta })?;
+    let mut response = json(StatusCode::OK, &List { data, meta })?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(link) = next.and_then(|next| HeaderValue::from_str(&link(request, &next)).ok()) {
         headers.insert(header::LINK, link);
     }
     Ok(response)
+}
+
+/// `meta` of a page.
+pub(super) fn page_meta(size: usize, number: Option<usize>, total: Option<usize>) -> Map<String, Value> {
+    let mut meta = Map::new();
+    meta.insert("perPage".into(), size.into());
+    if let (Some(total), Some(number)) = (total, number) {
+        meta.insert("total".into(), total.into());
+        meta.insert("page".into(), number.into());
+        meta.insert("totalPages".into(), total.div_ceil(size).into());
+    }
+    meta
 }
 
 /// `Link: <…>; rel="next"` (RFC 8288): this request with the cursor as its page.
@@ -175,5 +163,5 @@ fn link(request: &Request, next: &str) -> String {
         .extend_pairs(parameters)
         .append_pair("page[after]", next)
         .finish();
-    format!("</flows?{query}>; rel=\"next\"")
+    format!("<{}?{query}>; rel=\"next\"", path(request))
 }

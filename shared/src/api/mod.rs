@@ -6,23 +6,31 @@ mod deadline;
 mod flows;
 mod headers;
 mod list;
+mod parameters;
 mod problem;
 mod respond;
+mod secrets;
 mod serve;
 
+use std::str::FromStr;
+
 use aws_config::SdkConfig;
+use lambda_http::RequestExt;
 
 use crate::config::{self, Config, ConfigError};
-use crate::flow::{ComponentCheck, FlowId};
+use crate::flow::{ComponentCheck, CredentialCheck, FlowId, InvalidId, SecretId};
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
 
 pub use body::{Body, read_body};
 pub use deadline::Deadline;
-pub use flows::{MAX_BULK_WRITE, change_flow, control_many, patch, start_flow, stop_flow};
-pub use list::{list_query, page_response};
+pub use flows::{MAX_BULK_WRITE, change_flow, check_credentials, control_many, patch, start_flow, stop_flow};
+pub use list::{list_query, page_response, usage_query};
 pub use problem::{Problem, Wording};
 pub use respond::{bulk_response, deleted, flow_response, json, plain_flow, run_response};
+pub use secrets::{
+    SecretsApp, secret_in_use, secret_query, secret_response, secrets_response, usages_response,
+};
 pub use serve::{Request, Response, answer, path, serve};
 
 /// What the flow routes share: who calls, and the table.
@@ -33,6 +41,8 @@ pub struct App {
     pub store: Store,
     /// When nodes must be complete.
     pub component_check: ComponentCheck,
+    /// What becomes of literal credentials.
+    pub credential_check: CredentialCheck,
 }
 
 /// Why a function cannot start.
@@ -64,6 +74,7 @@ impl App {
             verifier: Verifier::new(config.auth()?)?,
             store: Store::new(aws, config.table_name()?),
             component_check: config.component_check()?,
+            credential_check: config.credential_check()?,
         })
     }
 
@@ -72,13 +83,26 @@ impl App {
     /// # Errors
     /// 401 without a valid token, 403 without the permission.
     pub async fn authorize(&self, request: &Request, permission: Permission) -> Result<Caller, Problem> {
-        let caller = self.verifier.verify(headers::authorization(request)).await?;
-        if caller.may(permission) {
-            Ok(caller)
-        } else {
-            Err(Problem::MissingPermission("MISSING_PERMISSION"))
-        }
+        let caller = authenticate(&self.verifier, request).await?;
+        require(&caller, permission)?;
+        Ok(caller)
     }
+}
+
+/// The caller, whatever it may do.
+///
+/// # Errors
+/// 401 without a valid token.
+pub async fn authenticate(verifier: &Verifier, request: &Request) -> Result<Caller, Problem> {
+    Ok(verifier.verify(headers::authorization(request)).await?)
+}
+
+/// Refuses a caller without this permission.
+///
+/// # Errors
+/// 403.
+pub fn require(caller: &Caller, permission: Permission) -> Result<(), Problem> {
+    if caller.may(permission) { Ok(()) } else { Err(Problem::MissingPermission("MISSING_PERMISSION")) }
 }
 
 /// Whose flows a caller sees.
@@ -92,8 +116,18 @@ pub fn scope(caller: &Caller) -> Scope {
 /// # Errors
 /// 400 when it is not well-formed.
 pub fn flow_id(request: &Request) -> Result<FlowId, Problem> {
-    use lambda_http::RequestExt;
+    id(request)
+}
 
+/// The secret id in the path.
+///
+/// # Errors
+/// 400 when it is not well-formed.
+pub fn secret_id(request: &Request) -> Result<SecretId, Problem> {
+    id(request)
+}
+
+fn id<T: FromStr<Err = InvalidId>>(request: &Request) -> Result<T, Problem> {
     let id = request.path_parameters_ref().and_then(|parameters| parameters.first("id")).unwrap_or_default();
     id.parse().map_err(|_| Problem::InvalidId)
 }

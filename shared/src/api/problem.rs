@@ -3,8 +3,9 @@ use serde_json::{Map, Value, json};
 
 use super::Response;
 use super::respond::body;
-use crate::flow::{Fault, StartError, Status, bounded};
+use crate::flow::{Fault, Flow, FlowId, StartError, Status, bounded};
 use crate::identity::AuthError;
+use crate::secrets::{SecretError, VaultError};
 use crate::store;
 
 /// Everything that can be wrong with a request. The only place that knows HTTP statuses.
@@ -40,6 +41,18 @@ pub enum Problem {
     /// The flow lacks what it needs to run.
     #[error("the flow is not complete")]
     IncompleteFlow(Vec<Fault>),
+    /// The flow holds literal credentials, and that is not allowed here.
+    #[error("the flow holds credentials")]
+    LiteralCredentials(Vec<Fault>),
+    /// The secret obeys not every rule.
+    #[error("the secret is not valid")]
+    InvalidSecret(Vec<Fault>),
+    /// There is no such secret, or it is not the caller's.
+    #[error("there is no such secret")]
+    SecretNotFound,
+    /// Flows that run use the secret.
+    #[error("the secret is in use")]
+    SecretInUse(Vec<Use>),
     /// There is no such flow, or it is not the caller's; in the route's words.
     #[error("there is no such flow")]
     FlowNotFound(Wording),
@@ -61,6 +74,36 @@ pub enum Problem {
     /// Our fault.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A flow that uses a secret; without name and id when the caller may not see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    flow: Option<(FlowId, String)>,
+    status: Status,
+}
+
+impl Use {
+    /// Of this flow, which the caller sees or not.
+    #[must_use]
+    pub fn of(flow: &Flow, is_seen: bool) -> Self {
+        let name = || flow.document.name.value().cloned().unwrap_or_default();
+        Self { flow: is_seen.then(|| (flow.id, name())), status: flow.status }
+    }
+
+    fn entry(&self, code: u16) -> Map<String, Value> {
+        let message = match &self.flow {
+            Some((_, name)) => format!("Secret is used by flow \"{name}\", which is {}", self.status),
+            None => format!("Secret is used by a flow of somebody else, which is {}", self.status),
+        };
+        let mut entry = entry(&message, code, "secret.in_use", None);
+        if let Some((id, name)) = &self.flow {
+            entry.insert("flowId".into(), id.to_string().into());
+            entry.insert("flowName".into(), name.as_str().into());
+        }
+        entry.insert("status".into(), self.status.as_str().into());
+        entry
+    }
 }
 
 /// The routes say the same in different words, and clients know them.
@@ -130,6 +173,18 @@ impl Problem {
                 "incomplete-flow",
                 "The flow lacks what it needs to run",
             ),
+            Self::LiteralCredentials(_) => {
+                Kind(StatusCode::UNPROCESSABLE_ENTITY, "literal-credentials", "The flow holds credentials")
+            }
+            Self::InvalidSecret(_) => {
+                Kind(StatusCode::BAD_REQUEST, "validation-failed", "The secret is not valid")
+            }
+            Self::SecretNotFound => {
+                Kind(StatusCode::NOT_FOUND, "secret-not-found", "There is no such secret")
+            }
+            Self::SecretInUse(_) => {
+                Kind(StatusCode::CONFLICT, "secret-in-use", "Flows that run use the secret")
+            }
             Self::FlowNotFound(_) => Kind(StatusCode::NOT_FOUND, "flow-not-found", "There is no such flow"),
             Self::NotInactive(..) => {
                 Kind(StatusCode::CONFLICT, "flow-not-inactive", "The flow is not inactive")
@@ -158,7 +213,10 @@ impl Problem {
         let code = self.status().as_u16();
         let entry = |message: &str, reason: &str| entry(message, code, reason, None);
         match self {
-            Self::InvalidFlow(faults) | Self::IncompleteFlow(faults) => {
+            Self::InvalidFlow(faults)
+            | Self::IncompleteFlow(faults)
+            | Self::LiteralCredentials(faults)
+            | Self::InvalidSecret(faults) => {
                 bounded(faults.iter().cloned(), max).iter().map(|fault| fault_entry(fault, code)).collect()
             }
             Self::InvalidParameters(names) => names
@@ -182,6 +240,8 @@ impl Problem {
                     "page.too_large",
                 )]
             }
+            Self::SecretNotFound => vec![entry("Secret not found", "secret.not_found")],
+            Self::SecretInUse(uses) => uses.iter().map(|flow| flow.entry(code)).collect(),
             Self::FlowNotFound(wording) => vec![entry(&wording.not_found(), "flow.not_found")],
             Self::NotInactive(status, wording) => {
                 vec![entry(&wording.not_inactive(*status), "flow.not_inactive")]
@@ -272,10 +332,30 @@ impl From<StartError> for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
+            store::Error::UnknownSecrets(faults) => Self::InvalidFlow(faults),
             store::Error::TooLarge => Self::TooLarge,
             store::Error::PageTooLarge => Self::PageTooLarge,
             store::Error::Unavailable(_) => Self::Unavailable(error.into()),
             store::Error::Unreadable(_) | store::Error::Refused(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<SecretError> for Problem {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::NotFound => Self::SecretNotFound,
+            SecretError::Invalid(faults) => Self::InvalidSecret(faults),
+            SecretError::TooLarge => Self::TooLarge,
+            SecretError::OwnersOfOthers => {
+                Self::MissingPermission("Only a user among its owners may change the owners of a secret")
+            }
+            SecretError::InUse(flows) => {
+                Self::SecretInUse(flows.iter().map(|flow| Use::of(flow, false)).collect())
+            }
+            SecretError::Store(error) => error.into(),
+            SecretError::Vault(VaultError::Unavailable(_)) => Self::Unavailable(error.into()),
+            SecretError::Vault(VaultError::Missing | VaultError::Refused(_)) => Self::Internal(error.into()),
         }
     }
 }

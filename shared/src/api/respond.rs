@@ -71,10 +71,16 @@ fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
     meta
 }
 
-/// What a flow lacks to run, as entries whose pointers begin with `prefix`.
+/// What a flow lacks to run and which credentials it holds, as entries whose pointers begin with
+/// `prefix`.
 fn warnings(flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
     let missing = bounded(flow.document.missing_to_run(), MAX_ENTRIES);
-    missing.iter().map(|fault| with_prefix(prefix, fault_entry(fault, INCOMPLETE.as_u16()))).collect()
+    let literal = bounded(flow.document.literal_credentials(), MAX_ENTRIES);
+    missing
+        .iter()
+        .chain(&literal)
+        .map(|fault| with_prefix(prefix, fault_entry(fault, INCOMPLETE.as_u16())))
+        .collect()
 }
 
 fn with_prefix(prefix: &str, mut entry: Map<String, Value>) -> Map<String, Value> {

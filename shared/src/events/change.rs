@@ -2,8 +2,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::SOURCE;
-use crate::flow::{Actor, Fields, Flow, FlowId, FlowView, Status, Timestamp};
-use crate::store::Head;
+use crate::flow::{Actor, Fields, Flow, FlowId, FlowView, SecretId, Status, Timestamp};
+use crate::secrets::Secret;
+use crate::store::{Head, SecretHead, SecretRead};
 
 /// EventBridge takes entries below 256 KB.
 pub(super) const MAX_ENTRY_BYTES: usize = 256 * 1024;
@@ -12,8 +13,8 @@ const DETACHABLE: [&str; 2] = ["graph", "flowSettings"];
 
 /// One event, ready to be put on the bus.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FlowEvent {
-    /// The upstream service's event name.
+pub struct Event {
+    /// The upstream services' event name.
     pub name: &'static str,
     /// When the change was made.
     pub time: Timestamp,
@@ -30,7 +31,7 @@ struct ChangeData<'a> {
     flow_id: FlowId,
 }
 
-impl FlowEvent {
+impl Event {
     /// How much of an entry's limit the event takes.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -51,7 +52,7 @@ fn entry_size(name: &str, detail: &str) -> usize {
 pub fn events_of_change(
     before: Option<&Head>,
     after: Option<&Head>,
-) -> Result<Vec<FlowEvent>, serde_json::Error> {
+) -> Result<Vec<Event>, serde_json::Error> {
     let mut events = Vec::new();
     match (before, after) {
         (None, Some(Head::Live(flow))) => {
@@ -66,7 +67,7 @@ pub fn events_of_change(
             }
         }
         (Some(Head::Live(before)), Some(Head::Deleted(tombstone))) => {
-            let stamp = Stamp { id: before.id, sequence: tombstone.sequence, time: tombstone.deleted_at };
+            let stamp = Stamp::of_flow(before.id, tombstone.sequence, tombstone.deleted_at);
             events.push(stamp.event(
                 "flowrepo.flow.deleted",
                 &change_data(before.id, &tombstone.actor),
@@ -75,7 +76,7 @@ pub fn events_of_change(
         }
         // Removed by hand: there is nobody else to name.
         (Some(Head::Live(flow)), None) => {
-            let stamp = Stamp { id: flow.id, sequence: flow.sequence + 1, time: flow.changed_at };
+            let stamp = Stamp::of_flow(flow.id, flow.sequence + 1, flow.changed_at);
             events.push(stamp.event("flowrepo.flow.deleted", &change_data(flow.id, &flow.actor), None)?);
         }
         // A tombstone that expires was announced when it was made.
@@ -84,7 +85,7 @@ pub fn events_of_change(
     Ok(events)
 }
 
-fn changed(name: &'static str, flow: &Flow, actor: &Actor) -> Result<FlowEvent, serde_json::Error> {
+fn changed(name: &'static str, flow: &Flow, actor: &Actor) -> Result<Event, serde_json::Error> {
     Stamp::of(flow).event(name, &change_data(flow.id, actor), None)
 }
 
@@ -92,7 +93,7 @@ fn change_data(flow_id: FlowId, actor: &Actor) -> Value {
     json!(ChangeData { tenant: actor.tenant.as_deref().unwrap_or_default(), user: &actor.user, flow_id })
 }
 
-fn run_event(flow: &Flow) -> Result<Option<FlowEvent>, serde_json::Error> {
+fn run_event(flow: &Flow) -> Result<Option<Event>, serde_json::Error> {
     let name = match flow.status {
         Status::Starting => "flow.starting",
         Status::Stopping => "flow.stopping",
@@ -135,16 +136,90 @@ struct RunData<'a> {
     run_id: Option<String>,
 }
 
-/// Which change of which flow.
+/// The payload of `secrets.secret.*`.
+#[derive(Serialize)]
+struct SecretData<'a> {
+    id: SecretId,
+    user: &'a str,
+    tenant: &'a str,
+}
+
+impl<'a> SecretData<'a> {
+    fn new(id: SecretId, actor: &'a Actor) -> Self {
+        Self { id, user: &actor.user, tenant: actor.tenant.as_deref().unwrap_or_default() }
+    }
+}
+
+/// The event of one change of a secret's head, if it is one; see [`events_of_change`].
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn event_of_secret(
+    before: Option<&SecretHead>,
+    after: Option<&SecretHead>,
+) -> Result<Option<Event>, serde_json::Error> {
+    let changed = |name, secret: &Secret| {
+        let stamp = Stamp::of_secret(secret.id, secret.sequence, secret.updated_at);
+        stamp.event(name, &SecretData::new(secret.id, &secret.actor), None).map(Some)
+    };
+    match (before, after) {
+        (None, Some(SecretHead::Live(secret))) => changed("secrets.secret.created", secret),
+        (Some(SecretHead::Live(before)), Some(SecretHead::Live(secret)))
+            if before.sequence != secret.sequence =>
+        {
+            changed("secrets.secret.updated", secret)
+        }
+        (Some(SecretHead::Live(_)), Some(SecretHead::Deleted(tombstone))) => {
+            let stamp = Stamp::of_secret(tombstone.id, tombstone.sequence, tombstone.deleted_at);
+            let data = SecretData::new(tombstone.id, &tombstone.actor);
+            stamp.event("secrets.secret.deleted", &data, None).map(Some)
+        }
+        // Removed by hand: there is nobody else to name.
+        (Some(SecretHead::Live(secret)), None) => {
+            let stamp = Stamp::of_secret(secret.id, secret.sequence + 1, secret.updated_at);
+            let data = SecretData::new(secret.id, &secret.actor);
+            stamp.event("secrets.secret.deleted", &data, None).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The event of somebody being given a value. It has no place in the sequence of changes.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn event_of_read(reading: &SecretRead) -> Result<Event, serde_json::Error> {
+    let stamp = Stamp {
+        subject: format!("secrets/{}", reading.secret),
+        change: format!("{}.{}", reading.secret, reading.id),
+        sequence: None,
+        time: reading.read_at,
+    };
+    stamp.event("secrets.secret.read", &SecretData::new(reading.secret, &reading.actor), None)
+}
+
+/// Which change of what.
 struct Stamp {
-    id: FlowId,
-    sequence: u64,
+    subject: String,
+    /// Names the change among all.
+    change: String,
+    sequence: Option<u64>,
     time: Timestamp,
 }
 
 impl Stamp {
-    const fn of(flow: &Flow) -> Self {
-        Self { id: flow.id, sequence: flow.sequence, time: flow.changed_at }
+    fn of(flow: &Flow) -> Self {
+        Self::of_flow(flow.id, flow.sequence, flow.changed_at)
+    }
+
+    fn of_flow(id: FlowId, sequence: u64, time: Timestamp) -> Self {
+        let (subject, change) = (format!("flows/{id}"), format!("{id}.{sequence}"));
+        Self { subject, change, sequence: Some(sequence), time }
+    }
+
+    fn of_secret(id: SecretId, sequence: u64, time: Timestamp) -> Self {
+        let (subject, change) = (format!("secrets/{id}"), format!("{id}.{sequence}"));
+        Self { subject, change, sequence: Some(sequence), time }
     }
 
     /// The envelope of CloudEvents 1.0 with the extensions `sequence` and `dataref`.
@@ -153,7 +228,7 @@ impl Stamp {
         name: &'static str,
         data: &impl Serialize,
         dataref: Option<&str>,
-    ) -> Result<FlowEvent, serde_json::Error> {
+    ) -> Result<Event, serde_json::Error> {
         #[derive(Serialize)]
         struct CloudEvent<'a, D> {
             specversion: &'a str,
@@ -161,9 +236,10 @@ impl Stamp {
             source: &'a str,
             #[serde(rename = "type")]
             name: &'a str,
-            subject: String,
+            subject: &'a str,
             time: String,
-            sequence: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sequence: Option<String>,
             datacontenttype: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             dataref: Option<&'a str>,
@@ -171,19 +247,19 @@ impl Stamp {
         }
         let event = CloudEvent {
             specversion: "1.0",
-            id: format!("{}.{}.{name}", self.id, self.sequence),
+            id: format!("{}.{name}", self.change),
             source: SOURCE,
             name,
-            subject: format!("flows/{}", self.id),
+            subject: &self.subject,
             time: self.time.to_string(),
             // Digits enough for any count, so that they also compare as text.
-            sequence: format!("{:020}", self.sequence),
+            sequence: self.sequence.map(|sequence| format!("{sequence:020}")),
             datacontenttype: "application/json",
             dataref,
             data,
         };
         let detail = serde_json::to_string(&event)?;
-        Ok(FlowEvent { name, time: self.time, detail })
+        Ok(Event { name, time: self.time, detail })
     }
 }
 
@@ -205,7 +281,7 @@ mod tests {
         Head::Live(Box::new(flow.clone()))
     }
 
-    fn detail(event: &FlowEvent) -> Value {
+    fn detail(event: &Event) -> Value {
         serde_json::from_str(&event.detail).unwrap()
     }
 

@@ -4,7 +4,7 @@ mod change;
 mod incoming;
 mod publish;
 
-pub use change::{FlowEvent, events_of_change};
+pub use change::{Event, event_of_read, event_of_secret, events_of_change};
 pub use incoming::{MalformedEvent, OwnerDeleted, StatusReport};
 pub use publish::{PublishError, Publisher};
 

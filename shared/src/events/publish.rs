@@ -6,7 +6,7 @@ use aws_sdk_eventbridge::error::DisplayErrorContext;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 
 use super::change::MAX_ENTRY_BYTES;
-use super::{FlowEvent, SOURCE};
+use super::{Event, SOURCE};
 
 /// `PutEvents` takes no more entries, and no more bytes than one entry may have.
 const MAX_ENTRIES: usize = 10;
@@ -43,7 +43,7 @@ impl Publisher {
 
     /// Puts events on the bus in their order, in as few calls as EventBridge allows. One result
     /// per event: `PutEvents` answers 200 when only some have failed.
-    pub async fn publish(&self, events: &[FlowEvent]) -> Vec<Result<(), PublishError>> {
+    pub async fn publish(&self, events: &[Event]) -> Vec<Result<(), PublishError>> {
         let mut results = Vec::with_capacity(events.len());
         let mut rest = events;
         while !rest.is_empty() {
@@ -59,7 +59,7 @@ impl Publisher {
         results
     }
 
-    async fn put(&self, events: &[FlowEvent]) -> Vec<Result<(), PublishError>> {
+    async fn put(&self, events: &[Event]) -> Vec<Result<(), PublishError>> {
         let mut results = vec![Err(PublishError::Later(String::new())); events.len()];
         for attempt in 0..ATTEMPTS {
             let pending: Vec<usize> = results
@@ -91,7 +91,7 @@ impl Publisher {
         results
     }
 
-    fn entry(&self, event: &FlowEvent) -> PutEventsRequestEntry {
+    fn entry(&self, event: &Event) -> PutEventsRequestEntry {
         PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus)
             .source(SOURCE)
@@ -125,7 +125,7 @@ fn outcome(entry: &PutEventsResultEntry) -> Result<(), PublishError> {
 }
 
 /// How many events fit the next call; at least one.
-fn chunk_length(events: &[FlowEvent]) -> usize {
+fn chunk_length(events: &[Event]) -> usize {
     let mut bytes = 0;
     let fitting = events.iter().take(MAX_ENTRIES).take_while(|event| {
         bytes += event.size();

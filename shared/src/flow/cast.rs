@@ -1,39 +1,41 @@
 //! Casting loosely typed JSON to the types of the document, with the texts of the upstream service:
 //! scalars become strings, anything else that does not fit is a fault.
 
+use std::str::FromStr;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::document::{Field, Json};
 use super::parse::Fault;
-use super::{Fields, ObjectId, read_fields};
+use super::{Fields, read_fields};
 
 /// Texts in messages are cut after this many characters: a fault never repeats a whole body.
 const MAX_ECHO: usize = 100;
 
 /// Reads the members of one JSON object and collects what is wrong with them.
-pub(super) struct Reader<'a, 'f> {
-    pub(super) fields: Fields<'a>,
-    pub(super) pointer: String,
-    pub(super) faults: &'f mut Vec<Fault>,
+pub(crate) struct Reader<'a, 'f> {
+    pub(crate) fields: Fields<'a>,
+    pub(crate) pointer: String,
+    pub(crate) faults: &'f mut Vec<Fault>,
 }
 
 impl<'a> Reader<'a, '_> {
-    pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn raw(&self, name: &str) -> Option<&'a RawValue> {
         self.fields.get(name).copied()
     }
 
-    pub(super) fn pointer(&self, name: &str) -> String {
+    pub(crate) fn pointer(&self, name: &str) -> String {
         format!("{}/{name}", self.pointer)
     }
 
-    pub(super) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
         let pointer = self.pointer(name);
         self.faults.push(Fault { message: message.into(), reason, pointer });
     }
 
     /// A string of at most `max` characters, or a scalar as its text.
-    pub(super) fn string(&mut self, name: &str, max: usize) -> Field<String> {
+    pub(crate) fn string(&mut self, name: &str, max: usize) -> Field<String> {
         self.string_at(name, name, max)
     }
 
@@ -67,7 +69,7 @@ impl<'a> Reader<'a, '_> {
         Field::Value(text)
     }
 
-    pub(super) fn object_id(&mut self, name: &str) -> Field<ObjectId> {
+    pub(crate) fn id<T: FromStr>(&mut self, name: &str) -> Field<T> {
         let Some(raw) = self.raw(name) else {
             return Field::Absent;
         };
@@ -90,7 +92,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The object under `name`, to be read in its turn.
-    pub(super) fn object(&mut self, name: &str) -> Field<Fields<'a>> {
+    pub(crate) fn object(&mut self, name: &str) -> Field<Fields<'a>> {
         let Some(raw) = self.raw(name) else {
             return Field::Absent;
         };
@@ -106,7 +108,7 @@ impl<'a> Reader<'a, '_> {
 
     /// The elements of the array under `name`, each with its place. A single object counts as an
     /// array of one where `wrap` says so.
-    pub(super) fn elements(&mut self, name: &str, wrap: bool) -> Field<Vec<(String, &'a RawValue)>> {
+    pub(crate) fn elements(&mut self, name: &str, wrap: bool) -> Field<Vec<(String, &'a RawValue)>> {
         let Some(raw) = self.raw(name) else { return Field::Absent };
         match kind(raw) {
             "null" => Field::Null,
@@ -124,7 +126,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// A reader of one element; `null` counts as an empty object, so that every rule is applied to it.
-    pub(super) fn element<'b>(
+    pub(crate) fn element<'b>(
         &mut self,
         list: &str,
         place: &str,

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::parse::{MAX_FAULTS, bounded};
-use super::{Fault, ObjectId};
+use super::{Fault, ObjectId, SecretId};
 
 /// A member of a JSON object that may be missing, `null`, or a value; a client can tell the three
 /// apart, so they are stored apart.
@@ -104,7 +106,7 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Field::is_absent")]
     pub description: Field<String>,
     #[serde(default, rename = "credentials_id", skip_serializing_if = "Field::is_absent")]
-    pub credentials_id: Field<ObjectId>,
+    pub credentials_id: Field<SecretId>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
     pub fields: Field<Json>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
@@ -141,6 +143,15 @@ pub struct Owner {
     /// `user` or `tenant` by convention; free text.
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+impl Graph {
+    /// The secrets that its nodes use, each once.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = SecretId> + use<> {
+        let used: BTreeSet<_> =
+            self.nodes.iter().filter_map(|node| node.credentials_id.value()).copied().collect();
+        used.into_iter()
+    }
 }
 
 impl Document {

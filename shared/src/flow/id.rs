@@ -48,6 +48,17 @@ impl ObjectId {
         Self(bytes)
     }
 
+    /// An id from which on ids are that were generated at this time; no id of anything.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        let seconds = u32::try_from(time.seconds()).unwrap_or(u32::MAX);
+        let mut bytes = [0; 12];
+        let (head, rest) = bytes.split_at_mut(4);
+        head.copy_from_slice(&seconds.to_be_bytes());
+        rest.copy_from_slice(&((time.millis() % 1000) << 54).to_be_bytes());
+        Self(bytes)
+    }
+
     /// When this id was generated, to the millisecond for our own ids.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
@@ -112,49 +123,65 @@ impl<'de> Deserialize<'de> for ObjectId {
     }
 }
 
-/// Names one flow.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FlowId(ObjectId);
+/// A type of ids of its own, so that none is taken for another's.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(ObjectId);
+
+        impl $name {
+            /// A new id; see [`ObjectId::generate`].
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(ObjectId::generate())
+            }
+
+            /// When the id was generated.
+            #[must_use]
+            pub fn timestamp(&self) -> Timestamp {
+                self.0.timestamp()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// Names one flow.
+    FlowId
+);
+id!(
+    /// Names one secret; flows refer to it as `credentials_id`.
+    SecretId
+);
 
 impl FlowId {
-    /// A new id; see [`ObjectId::generate`].
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(ObjectId::generate())
-    }
-
-    /// When the flow was created.
-    #[must_use]
-    pub fn timestamp(&self) -> Timestamp {
-        self.0.timestamp()
-    }
-
     /// Spreads ids evenly over `shards`; stable for ever, because stored rows depend on it.
     #[must_use]
     pub fn shard(&self, shards: u8) -> u8 {
         let sum = self.0.as_bytes().iter().fold(0_u32, |sum, byte| sum * 31 % 65_521 + u32::from(*byte));
         u8::try_from(sum % u32::from(shards.max(1))).unwrap_or_default()
-    }
-}
-
-impl FromStr for FlowId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for FlowId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for FlowId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -169,6 +196,10 @@ mod tests {
         let before = Timestamp::now();
         let ids: Vec<_> = (0..10_000).map(|_| ObjectId::generate()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(
+            ids.iter().all(|id| *id >= ObjectId::at(id.timestamp())
+                && ObjectId::at(id.timestamp()) >= ObjectId::at(before))
+        );
         assert!(ids.iter().all(|id| id.timestamp() >= before && id.timestamp() <= Timestamp::now()));
     }
 

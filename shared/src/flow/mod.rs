@@ -2,6 +2,7 @@
 //! AWS or HTTP.
 
 mod cast;
+mod credentials;
 mod document;
 mod id;
 mod lifecycle;
@@ -9,8 +10,10 @@ mod parse;
 mod time;
 mod view;
 
+pub(crate) use cast::Reader;
+pub use credentials::CredentialCheck;
 pub use document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
-pub use id::{FlowId, InvalidId, ObjectId};
+pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub use lifecycle::{Actor, Flow, NoEffect, RunEvent, StartError, Status};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, read_fields};
 pub use time::Timestamp;

@@ -9,9 +9,11 @@ use serde_json::value::RawValue;
 use super::cast::{Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
 
-/// How many owners a flow may have. A change of all of them must fit the 100 items of one
-/// DynamoDB transaction.
-pub const MAX_OWNERS: usize = 48;
+/// How many owners a flow or a secret may have. A change of all owners and all secrets of a flow must
+/// fit the 100 items of one DynamoDB transaction.
+pub const MAX_OWNERS: usize = 20;
+/// How many secrets the nodes of a flow may use.
+pub(super) const MAX_SECRETS: usize = 16;
 
 const MAX_NAME: usize = 256;
 const MAX_DESCRIPTION: usize = 4096;
@@ -86,7 +88,7 @@ impl Document {
         let kind = reader.string("type", MAX_TEXT);
         let tenant = reader.string("tenant", MAX_TEXT);
         let cron = reader.string("cron", MAX_TEXT);
-        let from_template = reader.object_id("fromTemplate");
+        let from_template = reader.id("fromTemplate");
         let flow_settings = reader.json("flowSettings");
         let graph = read_graph(&mut reader, check);
         let owners = read_owners(&mut reader);
@@ -98,6 +100,10 @@ impl Document {
             reader.fault("status", "flow.status.read_only", message);
         }
         if let Some((graph, edge_places)) = &graph {
+            if graph.secrets().count() > MAX_SECRETS {
+                let message = format!("Flows can use at most {MAX_SECRETS} secrets.");
+                reader.fault("graph/nodes", "flow.credentials.too_many", message);
+            }
             check_references(graph, edge_places, &mut reader);
         }
         if cron.value().is_some_and(|cron| !cron.is_empty() && !is_cron(cron)) {
@@ -189,11 +195,11 @@ fn read_node(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue, check: Com
     let before = reader.faults.len();
     let node = Node {
         id: reader.string("id", MAX_NODE_ID).value().cloned().unwrap_or_default(),
-        component_id: reader.object_id("componentId"),
+        component_id: reader.id("componentId"),
         function: reader.string("function", UNLIMITED),
         name: reader.string("name", UNLIMITED),
         description: reader.string("description", UNLIMITED),
-        credentials_id: reader.object_id("credentials_id"),
+        credentials_id: reader.id("credentials_id"),
         fields: reader.json("fields"),
         node_settings: reader.json("nodeSettings"),
     };

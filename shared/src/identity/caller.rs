@@ -14,6 +14,10 @@ pub enum Permission {
     Control,
     /// Create or change many flows at once.
     Bulk,
+    /// Store secrets.
+    WriteSecrets,
+    /// Get the values of secrets.
+    ReadRawSecrets,
 }
 
 impl Permission {
@@ -25,6 +29,8 @@ impl Permission {
             Self::Write => "flows.write",
             Self::Control => "flows.control",
             Self::Bulk => "flows.bulk",
+            Self::WriteSecrets => "secrets.write",
+            Self::ReadRawSecrets => "secrets.secret.readRaw",
         }
     }
 }

@@ -1,8 +1,5 @@
 //! How flows are written down: the head with the whole flow, and one listing row per owner.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +13,7 @@ const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
 const MAX_PACKED_BYTES: usize = 380 * 1024;
 /// Speed and size of small JSON hardly change from 1 to 9.
 const COMPRESSION_LEVEL: i32 = 3;
-/// How long a deleted flow's head stays, so that the stream can say who deleted it.
+/// How long the head of what was deleted stays, so that the stream can say who deleted it.
 const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 
 /// What the head of a flow says.
@@ -25,7 +22,7 @@ pub enum Head {
     /// The flow.
     Live(Box<Flow>),
     /// It was deleted.
-    Deleted(Tombstone),
+    Deleted(Tombstone<FlowId>),
 }
 
 impl Head {
@@ -39,12 +36,12 @@ impl Head {
     }
 }
 
-/// What stays of a deleted flow for a day.
+/// What stays of a deleted flow or secret for a day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Tombstone {
-    /// The flow it was.
-    pub id: FlowId,
+pub struct Tombstone<Id> {
+    /// What it was.
+    pub id: Id,
     /// Counts the changes on.
     pub sequence: u64,
     /// When it was deleted.
@@ -54,11 +51,11 @@ pub struct Tombstone {
     expires_at: u64,
 }
 
-impl Tombstone {
-    pub(super) fn of(flow: &Flow, actor: Actor) -> Self {
+impl<Id> Tombstone<Id> {
+    pub(super) fn of(id: Id, sequence: u64, actor: Actor) -> Self {
         let deleted_at = Timestamp::now();
         let expires_at = deleted_at.seconds() + TOMBSTONE_SECONDS;
-        Self { id: flow.id, sequence: flow.sequence + 1, deleted_at, actor, expires_at }
+        Self { id, sequence: sequence + 1, deleted_at, actor, expires_at }
     }
 }
 
@@ -87,10 +84,7 @@ struct LiveItem {
 }
 
 pub(super) fn head_key(id: FlowId) -> Item {
-    HashMap::from([
-        ("pk".into(), AttributeValue::S(keys::flow(id))),
-        ("sk".into(), AttributeValue::S(HEAD.into())),
-    ])
+    keys::item(&keys::flow(id), HEAD)
 }
 
 pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
@@ -119,11 +113,11 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
     with_key(head_key(flow.id), &item)
 }
 
-pub(super) fn tombstone_item(tombstone: &Tombstone) -> Result<Item, Error> {
+pub(super) fn tombstone_item(tombstone: &Tombstone<FlowId>) -> Result<Item, Error> {
     with_key(head_key(tombstone.id), tombstone)
 }
 
-fn with_key(key: Item, rest: &impl Serialize) -> Result<Item, Error> {
+pub(super) fn with_key(key: Item, rest: &impl Serialize) -> Result<Item, Error> {
     let mut item: Item = serde_dynamo::to_item(rest).map_err(|error| Error::Unreadable(error.into()))?;
     item.extend(key);
     Ok(item)
@@ -190,7 +184,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The listing rows of a flow: one per owner, and one among all flows.
+    /// The listing rows of a flow: one per owner, one per secret it uses, and one among all flows.
     pub(super) fn all_of(flow: &Flow) -> Vec<Self> {
         let document = &flow.document;
         let mut owners: Vec<_> = document.owners.iter().map(|owner| owner.id.clone()).collect();
@@ -214,6 +208,17 @@ impl Row {
             .into_iter()
             .map(|id| Self { pk: Partition::Owner(id).key(), status: Some(flow.status), ..all.clone() })
             .collect();
+        rows.extend(document.graph.secrets().map(|secret| Self {
+            pk: Partition::Users(secret).key(),
+            sk: flow.id,
+            name: None,
+            text: None,
+            status: None,
+            kind: None,
+            from_template: None,
+            updated_at: None,
+            owners: None,
+        }));
         rows.push(all);
         rows
     }
@@ -226,10 +231,7 @@ impl Row {
     }
 
     pub(super) fn key(&self) -> Item {
-        HashMap::from([
-            ("pk".into(), AttributeValue::S(self.pk.clone())),
-            ("sk".into(), AttributeValue::S(self.sk.to_string())),
-        ])
+        keys::item(&self.pk, &self.sk.to_string())
     }
 
     pub(super) fn item(&self) -> Result<Item, Error> {

@@ -5,10 +5,15 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Item;
-use crate::flow::FlowId;
+use crate::flow::{FlowId, SecretId};
+use crate::secrets::SecretOwner;
 
-/// The sort key of a flow's head.
+/// The sort key of a flow's or a secret's head.
 pub(super) const HEAD: &str = "HEAD";
+/// How the sort keys of readings of a secret's value begin.
+pub(super) const READ: &str = "READ#";
+/// The partition of changes of values that may be half done.
+pub(super) const UNSETTLED: &str = "UNSETTLED";
 
 /// Administrators' listing rows are spread over this many partitions, so that no single one has to
 /// take every write of the installation. Stored rows depend on the number.
@@ -19,6 +24,22 @@ pub(super) fn flow(id: FlowId) -> String {
     format!("FLOW#{id}")
 }
 
+/// The partition key of everything that belongs to one secret.
+pub(super) fn secret(id: SecretId) -> String {
+    format!("SECRET#{id}")
+}
+
+/// The partition key of one owner's secrets.
+pub(super) fn secrets_of(owner: &SecretOwner) -> String {
+    format!("SECRETS#{}", owner.key())
+}
+
+/// The primary key of one item.
+pub(super) fn item(partition: &str, sort: &str) -> Item {
+    let text = |text: &str| AttributeValue::S(text.into());
+    HashMap::from([("pk".into(), text(partition)), ("sk".into(), text(sort))])
+}
+
 /// A partition of listing rows, whose sort keys are flow ids and so the order of creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Partition {
@@ -26,6 +47,8 @@ pub(super) enum Partition {
     Owner(String),
     /// A share of all flows.
     Shard(u8),
+    /// The flows that use one secret.
+    Users(SecretId),
 }
 
 impl Partition {
@@ -42,14 +65,39 @@ impl Partition {
         match self {
             Self::Owner(id) => format!("OWNER#{id}"),
             Self::Shard(number) => format!("ALL#{number}"),
+            Self::Users(secret) => format!("USERS#{secret}"),
         }
     }
 
     /// The key of this flow's row.
     pub(super) fn position(&self, id: FlowId) -> Item {
-        HashMap::from([
-            ("pk".into(), AttributeValue::S(self.key())),
-            ("sk".into(), AttributeValue::S(id.to_string())),
-        ])
+        item(&self.key(), &id.to_string())
+    }
+}
+
+/// What an item of the table's stream is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The head of a flow.
+    Flow,
+    /// The head of a secret.
+    Secret,
+    /// Somebody was given the value of a secret.
+    SecretRead,
+}
+
+impl Kind {
+    /// By the key of the item. Whatever it is not is taken for a flow, and fails to be read as one.
+    #[must_use]
+    pub fn of(key: &serde_dynamo::Item) -> Self {
+        let text = |name: &str| match key.get(name) {
+            Some(serde_dynamo::AttributeValue::S(text)) => text.as_str(),
+            _ => "",
+        };
+        match (text("pk").starts_with("SECRET#"), text("sk").starts_with(READ)) {
+            (false, _) => Self::Flow,
+            (true, false) => Self::Secret,
+            (true, true) => Self::SecretRead,
+        }
     }
 }

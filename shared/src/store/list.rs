@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::item::{self, Row, read_head, search_text};
 use super::keys::{self, Partition};
 use super::{Error, Item, Store, error};
-use crate::flow::{Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, Status, Timestamp};
+use crate::flow::{Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, Timestamp};
 
 /// `BatchGetItem` takes no more keys.
-const MAX_BATCH: usize = 100;
+pub(super) const MAX_BATCH: usize = 100;
 /// Batches under way at once.
 const CONCURRENCY: usize = 8;
 
@@ -52,6 +52,8 @@ pub struct ListFilter {
     pub from_template: Option<ObjectId>,
     /// That have this in name or description, in any case.
     pub search: Option<String>,
+    /// That use this secret; by itself and in the order of creation.
+    pub secret: Option<SecretId>,
 }
 
 /// What a list is sorted by.
@@ -166,8 +168,8 @@ impl Store {
             _ => None,
         };
         let filter = RowFilter::new(partition, query);
-        // The rows of all flows have no status: it is in the heads.
-        let status_of_head = query.filter.status.filter(|_| matches!(partition, Partition::Shard(_)));
+        // Only owners' rows have a status; the heads of others have to be asked.
+        let status_of_head = query.filter.status.filter(|_| !matches!(partition, Partition::Owner(_)));
         let at_once = if status_of_head.is_some() { limit.max(MAX_BATCH) } else { limit };
         loop {
             let call = self
@@ -184,7 +186,7 @@ impl Store {
             let found = output.items.unwrap_or_default().into_iter().map(item::read::<Row>);
             let found = found.collect::<Result<Vec<_>, _>>()?;
             rows.extend(match status_of_head {
-                Some(status) => self.with_status(found, status).await?,
+                Some(wanted) => self.with_status(found, |status| status == wanted).await?,
                 None => found,
             });
             start = output.last_evaluated_key;
@@ -194,8 +196,12 @@ impl Store {
         }
     }
 
-    /// Those of the rows whose heads have this status.
-    async fn with_status(&self, mut rows: Vec<Row>, status: Status) -> Result<Vec<Row>, Error> {
+    /// Those of the rows whose heads have a status that is wanted.
+    pub(super) async fn with_status(
+        &self,
+        mut rows: Vec<Row>,
+        is_wanted: impl Fn(Status) -> bool,
+    ) -> Result<Vec<Row>, Error> {
         #[derive(Deserialize)]
         struct StatusOnly {
             pk: String,
@@ -209,7 +215,7 @@ impl Store {
         let mut found = HashSet::new();
         for head in heads.into_iter().flatten() {
             let head: StatusOnly = item::read(head)?;
-            if head.status == Some(status) {
+            if head.status.is_some_and(&is_wanted) {
                 found.insert(head.pk);
             }
         }
@@ -244,7 +250,7 @@ impl Store {
     }
 
     /// The heads of at most [`MAX_BATCH`] rows, or the part of them that `projection` names.
-    async fn batch(&self, rows: &[Row], projection: Option<&str>) -> Result<Vec<Item>, Error> {
+    pub(super) async fn batch(&self, rows: &[Row], projection: Option<&str>) -> Result<Vec<Item>, Error> {
         let mut keys: Vec<Item> = rows.iter().map(|row| item::head_key(row.sk)).collect();
         let mut items = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
@@ -274,6 +280,9 @@ impl Store {
 
 /// Where the rows are that a query is about.
 fn partitions(query: &ListQuery) -> Vec<Partition> {
+    if let Some(secret) = query.filter.secret {
+        return vec![Partition::Users(secret)];
+    }
     match (&query.scope, &query.filter.user) {
         (Scope::All, None) => Partition::all_shards().collect(),
         (Scope::All, Some(user)) => vec![Partition::Owner(user.clone())],

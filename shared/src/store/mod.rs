@@ -1,11 +1,12 @@
-//! Flows in DynamoDB: one head per flow, one listing row per owner, every write conditional.
+//! Flows and secrets in DynamoDB: one head each, one listing row per owner, every write conditional.
 
 mod item;
 mod keys;
 mod list;
 mod retry;
+mod secrets;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
@@ -15,12 +16,17 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::config::{self, ConfigError};
-use crate::flow::{Actor, Flow, FlowId};
+use crate::flow::{Actor, Fault, Flow, FlowId, SecretId};
 use item::Row;
 
 pub use item::{Head, Tombstone, read_head};
+pub use keys::Kind;
 pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
 pub use retry::client_config;
+pub(crate) use secrets::Unsettled;
+pub use secrets::{
+    SecretHead, SecretPage, SecretPaging, SecretQuery, SecretRead, read_secret_head, read_secret_read,
+};
 
 /// A transaction takes 4 MB; a head may be 400 KB of it.
 const MAX_ROWS_BYTES: usize = 3 * 1024 * 1024;
@@ -33,6 +39,9 @@ pub enum Error {
     /// Throttled, in conflict or out of reach; a later attempt may succeed. Nothing was half-written.
     #[error("the table is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The flow takes up secrets that there are not, or that its user may not use.
+    #[error("the flow takes up secrets that are not known")]
+    UnknownSecrets(Vec<Fault>),
     /// The flow does not fit an item.
     #[error("the flow is too large")]
     TooLarge,
@@ -68,6 +77,13 @@ impl From<Option<Flow>> for Change {
 pub struct Store {
     client: Client,
     table: String,
+}
+
+/// What became of a transaction.
+enum Written {
+    Yes,
+    /// Nothing of it was done, because of these of its writes, with the newest states of their items.
+    Refused(Vec<(usize, Option<Item>)>),
 }
 
 enum Committed {
@@ -119,7 +135,7 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn insert(&self, flow: &Flow) -> Result<(), Error> {
-        match self.commit(None, item::live_item(flow)?, &Row::all_of(flow)).await? {
+        match self.commit(None, item::live_item(flow)?, Some(flow)).await? {
             Committed::Yes => Ok(()),
             Committed::Overtaken(_) => Err(Error::Unavailable("the id is taken".into())),
         }
@@ -140,14 +156,14 @@ impl Store {
         loop {
             let change = decide(seen.as_ref())?;
             let Some(flow) = seen else { return Ok(None) };
-            let (head, rows, next) = match change {
+            let (head, next) = match change {
                 Change::Keep => return Ok(Some(flow)),
-                Change::Save(next) => (item::live_item(&next)?, Row::all_of(&next), Some(*next)),
+                Change::Save(next) => (item::live_item(&next)?, Some(*next)),
                 Change::Delete(actor) => {
-                    (item::tombstone_item(&Tombstone::of(&flow, actor))?, Vec::new(), None)
+                    (item::tombstone_item(&Tombstone::of(flow.id, flow.sequence, actor))?, None)
                 }
             };
-            match self.commit(Some(&flow), head, &rows).await? {
+            match self.commit(Some(&flow), head, next.as_ref()).await? {
                 Committed::Yes => return Ok(next),
                 Committed::Overtaken(newer) => seen = newer.map(|flow| *flow),
             }
@@ -155,8 +171,13 @@ impl Store {
     }
 
     /// Writes a head and what it changes of the listing rows, all or nothing, if the flow is still
-    /// as it was `before`.
-    async fn commit(&self, before: Option<&Flow>, head: Item, rows: &[Row]) -> Result<Committed, Error> {
+    /// as it was `before` and whoever made it may use the secrets that it takes up.
+    async fn commit(
+        &self,
+        before: Option<&Flow>,
+        head: Item,
+        after: Option<&Flow>,
+    ) -> Result<Committed, Error> {
         let put = || Put::builder().table_name(&self.table);
         let head_put = put().set_item(Some(head));
         let head_put = match before {
@@ -170,6 +191,11 @@ impl Store {
         let head_put =
             head_put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut writes = vec![TransactWriteItem::builder().put(head_put.build().map_err(refused)?).build()];
+        let secrets = after.map(|flow| flow.secrets_taken_up(before)).unwrap_or_default();
+        for (id, flow) in secrets.iter().zip(std::iter::repeat(after).flatten()) {
+            writes.push(self.check_secret(*id, &flow.actor)?);
+        }
+        let rows = after.map(Row::all_of).unwrap_or_default();
         let old_rows = before.map(Row::all_of).unwrap_or_default();
         let gone = || old_rows.iter().filter(|old| !rows.iter().any(|row| row.pk == old.pk));
         if rows.iter().chain(gone()).map(Row::size).sum::<usize>() > MAX_ROWS_BYTES {
@@ -187,16 +213,33 @@ impl Store {
                 .map_err(refused)?;
             writes.push(TransactWriteItem::builder().delete(delete).build());
         }
-        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
-            Ok(_) => Ok(Committed::Yes),
-            Err(failure) => match retry::failed_condition(failure.as_service_error()) {
-                Some(newer) => {
+        match self.write(writes).await? {
+            Written::Yes => Ok(Committed::Yes),
+            Written::Refused(mut refused) => match refused.iter().position(|(place, _)| *place == 0) {
+                Some(head) => {
+                    let newer = refused.swap_remove(head).1;
                     let newer = newer.map(read_head).transpose()?.and_then(Head::live);
                     Ok(Committed::Overtaken(newer.map(Box::new)))
                 }
-                None if retry::is_invalid(failure.as_service_error()) => Err(Error::Refused(failure.into())),
-                None => Err(error(failure)),
+                None => Err(refused_secrets(before, after, &secrets, refused)),
             },
+        }
+    }
+
+    /// Does all of these writes or none.
+    async fn write(&self, writes: Vec<TransactWriteItem>) -> Result<Written, Error> {
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
+            Ok(_) => Ok(Written::Yes),
+            Err(failure) => {
+                let failed = retry::failed_conditions(failure.as_service_error());
+                if !failed.is_empty() {
+                    Ok(Written::Refused(failed))
+                } else if retry::is_invalid(failure.as_service_error()) {
+                    Err(Error::Refused(failure.into()))
+                } else {
+                    Err(error(failure))
+                }
+            }
         }
     }
 
@@ -253,6 +296,37 @@ where
         None => !matches!(failure, SdkError::ConstructionFailure(_)),
     };
     if retryable { Error::Unavailable(failure.into()) } else { Error::Refused(failure.into()) }
+}
+
+/// Whether a write of one item passed its condition.
+fn passed<T, E>(result: Result<T, SdkError<E>>) -> Result<bool, Error>
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    match result {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(failure) => Err(error(failure)),
+    }
+}
+
+/// Why a flow may not take up secrets whose checks failed; the checks come after the head.
+fn refused_secrets(
+    before: Option<&Flow>,
+    after: Option<&Flow>,
+    secrets: &BTreeSet<SecretId>,
+    failed: Vec<(usize, Option<Item>)>,
+) -> Error {
+    let mut unknown = BTreeSet::new();
+    for (place, secret) in failed {
+        let id = place.checked_sub(1).and_then(|place| secrets.iter().nth(place));
+        let actor = after.map(|flow| &flow.actor);
+        if actor.is_some_and(|actor| secrets::is_held(secret, actor)) {
+            return Error::Unavailable("a secret is being deleted".into());
+        }
+        unknown.extend(id);
+    }
+    Error::UnknownSecrets(after.map(|flow| flow.unknown_secrets(before, &unknown)).unwrap_or_default())
 }
 
 fn refused(failure: aws_sdk_dynamodb::error::BuildError) -> Error {

@@ -46,17 +46,14 @@ pub fn client_config(aws: &SdkConfig) -> Builder {
     Builder::from(aws).retry_partition(unlimited).retry_config(retry).retry_classifier(CanceledTransaction)
 }
 
-/// The newest state of the item whose condition failed: the outer `None` when no condition did.
-#[allow(clippy::option_option, reason = "the two say different things")]
-pub(super) fn failed_condition(error: Option<&TransactWriteItemsError>) -> Option<Option<Item>> {
+/// The writes whose conditions failed, by their places, with the newest states of their items.
+pub(super) fn failed_conditions(error: Option<&TransactWriteItemsError>) -> Vec<(usize, Option<Item>)> {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
-        return None;
+        return Vec::new();
     };
-    let failed = canceled
-        .cancellation_reasons()
-        .iter()
-        .find(|reason| reason.code() == Some("ConditionalCheckFailed"))?;
-    Some(failed.item().filter(|item| !item.is_empty()).cloned())
+    let reasons = canceled.cancellation_reasons().iter().enumerate();
+    let failed = reasons.filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"));
+    failed.map(|(place, reason)| (place, reason.item().filter(|item| !item.is_empty()).cloned())).collect()
 }
 
 /// Whether a transaction was cancelled because it can never succeed.

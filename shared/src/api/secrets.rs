@@ -1,0 +1,164 @@
+//! The parameters of the secrets' routes, and their answers.
+
+use aws_config::SdkConfig;
+use lambda_http::http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::cursor;
+use super::list::{flow_cursor, listed, page_meta};
+use super::parameters::Parameters;
+use super::problem::Use;
+use super::respond::json as answer;
+use super::{OpenError, Problem, Request, Response, authenticate, id, require, scope};
+use crate::config::{self, Config};
+use crate::flow::{Flow, FlowId, SecretId, Status};
+use crate::identity::{Caller, Permission, Verifier};
+use crate::secrets::{Secret, SecretView, Secrets};
+use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
+
+/// What the secrets' routes share: who calls, the table, and Secrets Manager.
+pub struct SecretsApp {
+    /// Verifies tokens.
+    pub verifier: Verifier,
+    /// The secrets.
+    pub secrets: Secrets,
+    /// Whether everybody with a token may store secrets.
+    pub everybody_stores: bool,
+}
+
+impl SecretsApp {
+    /// Reads the settings of this process and opens its clients.
+    ///
+    /// # Errors
+    /// When a setting is missing or makes no sense.
+    pub async fn from_env() -> Result<Self, OpenError> {
+        Self::new(&config::environment(), &config::aws().await)
+    }
+
+    /// An app with these settings.
+    ///
+    /// # Errors
+    /// When a setting is missing or makes no sense.
+    pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, OpenError> {
+        Ok(Self {
+            verifier: Verifier::new(config.auth()?)?,
+            secrets: Secrets::open(config, aws)?,
+            everybody_stores: config.everybody_stores_secrets()?,
+        })
+    }
+
+    /// The caller, and the secret id in the path.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 400 when the id is not well-formed.
+    pub async fn caller_and_id(&self, request: &Request) -> Result<(Caller, SecretId), Problem> {
+        Ok((authenticate(&self.verifier, request).await?, id(request)?))
+    }
+
+    /// The caller, if it may store secrets.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 403 without the permission where it is needed.
+    pub async fn author(&self, request: &Request) -> Result<Caller, Problem> {
+        let caller = authenticate(&self.verifier, request).await?;
+        if !self.everybody_stores {
+            require(&caller, Permission::WriteSecrets)?;
+        }
+        Ok(caller)
+    }
+}
+
+/// The parameters of `GET /secrets`: paging as of flows, always in the order of creation.
+///
+/// # Errors
+/// 400 with everything that is wrong.
+pub fn secret_query(request: &Request, caller: &Caller) -> Result<SecretQuery, Problem> {
+    let mut parameters = Parameters::read(request);
+    let (size, number) = (parameters.page_size(), parameters.page_number());
+    let list = list_name(caller);
+    let paging = match parameters.page_after(number, |text| cursor::decode(text, &list)) {
+        Some(after) => SecretPaging::After(after),
+        None => SecretPaging::Number(number.unwrap_or(1)),
+    };
+    parameters.check()?;
+    Ok(SecretQuery { owners: caller.into(), size, paging })
+}
+
+/// Which list a cursor belongs to.
+fn list_name(caller: &Caller) -> String {
+    cursor::fingerprint(&("secrets", &caller.sub, &caller.tenant))
+}
+
+/// The answer with one page of secrets, without anything of their values.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn secrets_response(
+    request: &Request,
+    caller: &Caller,
+    query: &SecretQuery,
+    page: &SecretPage,
+) -> Result<Response, Problem> {
+    let number = if let SecretPaging::Number(number) = query.paging { Some(number) } else { None };
+    let meta = page_meta(query.size, number, page.total);
+    let next = page.next.map(|next| cursor::encode(&next, &list_name(caller))).transpose()?;
+    listed(request, page.secrets.iter().map(|secret| SecretView::new(secret, None)).collect(), meta, next)
+}
+
+/// The answer with one secret, and this of its value; for a new one with its `Location`.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn secret_response(status: StatusCode, secret: &Secret, value: Value) -> Result<Response, Problem> {
+    let mut response = answer(status, &json!({"data": SecretView::new(secret, Some(value)), "meta": {}}))?;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::CREATED
+        && let Ok(location) = HeaderValue::from_str(&format!("/secrets/{}", secret.id))
+    {
+        headers.insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// A flow that uses a secret.
+#[derive(Serialize)]
+struct Usage<'a> {
+    id: FlowId,
+    name: Option<&'a str>,
+    status: Status,
+    /// The first of the nodes that refer to it.
+    node: Option<&'a str>,
+    nodes: Vec<&'a str>,
+}
+
+/// The answer with one page of flows that use a secret.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn usages_response(
+    request: &Request,
+    caller: &Caller,
+    query: &ListQuery,
+    page: &FlowPage,
+) -> Result<Response, Problem> {
+    let usages = page.flows.iter().map(|flow| {
+        let nodes = flow.document.graph.nodes.iter();
+        let nodes: Vec<&str> = nodes
+            .filter(|node| node.credentials_id.value().copied() == query.filter.secret)
+            .map(|node| node.id.as_str())
+            .collect();
+        let name = flow.document.name.value().map(String::as_str);
+        Usage { id: flow.id, name, status: flow.status, node: nodes.first().copied(), nodes }
+    });
+    let next = page.next.as_ref().map(|next| flow_cursor(caller, query, next)).transpose()?;
+    listed(request, usages.collect(), page_meta(query.size, None, None), next)
+}
+
+/// What a caller is told who cannot delete a secret because of these flows.
+#[must_use]
+pub fn secret_in_use(caller: &Caller, flows: &[Flow]) -> Problem {
+    let scope = scope(caller);
+    Problem::SecretInUse(flows.iter().map(|flow| Use::of(flow, scope.contains(flow))).collect())
+}

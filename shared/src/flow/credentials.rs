@@ -1,0 +1,371 @@
+//! Credentials of nodes: which secrets a change takes up, and literal ones that should be secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::document::Document;
+use super::parse::{Fault, MAX_FAULTS, bounded};
+use super::{Flow, Node, SecretId, Status};
+
+/// Ends of names, in lower case and without separators, whose values are credentials. Ends, because
+/// `tokenUrl` or `passwordField` only speak of one.
+const NAMES: [&str; 17] = [
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "secretkey",
+    "secretaccesskey",
+    "clientsecret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "authkey",
+    "signingkey",
+    "authorization",
+    "connectionstring",
+];
+
+/// How known kinds of keys begin, and how many characters follow at least.
+const PREFIXES: [(&str, usize); 19] = [
+    ("AKIA", 16),
+    ("ASIA", 16),
+    ("AIza", 35),
+    ("ghp_", 36),
+    ("gho_", 36),
+    ("ghs_", 36),
+    ("github_pat_", 22),
+    ("glpat-", 20),
+    ("sk_live_", 16),
+    ("rk_live_", 16),
+    ("sk-", 20),
+    ("xoxb-", 10),
+    ("xoxp-", 10),
+    ("xapp-", 10),
+    ("SG.", 40),
+    ("npm_", 36),
+    ("pypi-", 40),
+    ("shpat_", 32),
+    ("dop_v1_", 64),
+];
+
+/// What becomes of a flow with literal credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CredentialCheck {
+    /// It is stored, with warnings.
+    #[default]
+    Warn,
+    /// It is refused.
+    Refuse,
+}
+
+impl Flow {
+    /// The nodes whose secrets whoever made this flow of `before` must be allowed to use, with their
+    /// places: all when it starts, because a run reads secrets in the name of who started it, and
+    /// otherwise those that are new or changed. A node that stays as it is keeps its secret, so a
+    /// colleague who may not use it can still change the rest of the flow.
+    fn taken_up(&self, before: Option<&Self>) -> impl Iterator<Item = (usize, SecretId)> {
+        let starts = self.status == Status::Starting && before.is_some_and(|flow| flow.status != self.status);
+        let known: BTreeMap<&str, &Node> = before
+            .filter(|_| !starts)
+            .into_iter()
+            .flat_map(|flow| &flow.document.graph.nodes)
+            .filter(|node| node.credentials_id.value().is_some())
+            .map(|node| (node.id.as_str(), node))
+            .collect();
+        let nodes = self.document.graph.nodes.iter().enumerate();
+        nodes.filter_map(move |(index, node)| {
+            let secret = node.credentials_id.value()?;
+            (known.get(node.id.as_str()) != Some(&node)).then_some((index, *secret))
+        })
+    }
+
+    /// The secrets of these nodes, each once.
+    pub(crate) fn secrets_taken_up(&self, before: Option<&Self>) -> BTreeSet<SecretId> {
+        self.taken_up(before).map(|(_, secret)| secret).collect()
+    }
+
+    /// What is wrong with these nodes when these secrets are none that their user may use. Missing and
+    /// foreign ones are the same.
+    pub(crate) fn unknown_secrets(&self, before: Option<&Self>, unknown: &BTreeSet<SecretId>) -> Vec<Fault> {
+        let faults = self.taken_up(before).filter(|(_, secret)| unknown.contains(secret));
+        let faults = faults.map(|(index, secret)| Fault {
+            message: format!("Secret with id \"{secret}\" could not be found."),
+            reason: "node.credentials.unknown",
+            pointer: format!("/graph/nodes/{index}/credentials_id"),
+        });
+        bounded(faults, MAX_FAULTS)
+    }
+}
+
+impl Document {
+    /// Members of nodes' `fields` that look like credentials, in document order. The faults name no
+    /// value.
+    #[must_use]
+    pub fn literal_credentials(&self) -> Vec<Fault> {
+        let mut found = Vec::new();
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            let Some(fields) = node.fields.value() else { continue };
+            let mut pointer = format!("/graph/nodes/{index}/fields");
+            let search = Search { is_credential: false, pointer: &mut pointer, found: &mut found };
+            // It was valid JSON when it was taken in.
+            let _ = search.deserialize(&mut serde_json::Deserializer::from_str(fields.0.get()));
+        }
+        let faults = found.into_iter().map(|pointer| Fault {
+            message: "This looks like a credential. Store it as a secret and refer to it by credentials_id."
+                .into(),
+            reason: "node.fields.credential",
+            pointer,
+        });
+        bounded(faults, MAX_FAULTS)
+    }
+}
+
+/// Looks through JSON for credentials and notes where they are.
+struct Search<'s> {
+    /// Whether the name says that the value is one.
+    is_credential: bool,
+    pointer: &'s mut String,
+    found: &'s mut Vec<String>,
+}
+
+impl Search<'_> {
+    fn note_if(&mut self, holds: bool) {
+        if holds && self.found.len() <= MAX_FAULTS {
+            self.found.push(self.pointer.clone());
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Search<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Search<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
+        self.note_if(self.is_credential);
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, _: u64) -> Result<(), E> {
+        self.note_if(self.is_credential);
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, _: f64) -> Result<(), E> {
+        self.note_if(self.is_credential);
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
+        let holds = if self.is_credential { !is_placeholder(text) } else { is_key(text) };
+        self.note_if(holds);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self { is_credential, pointer, found } = self;
+        let length = pointer.len();
+        let mut index = 0;
+        loop {
+            pointer.push_str(&format!("/{index}"));
+            let next = elements.next_element_seed(Search { is_credential, pointer, found })?;
+            pointer.truncate(length);
+            index += 1;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self { pointer, found, .. } = self;
+        let length = pointer.len();
+        while let Some(name) = members.next_key::<String>()? {
+            if found.len() > MAX_FAULTS {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            pointer.push('/');
+            pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            members.next_value_seed(Search { is_credential: is_name(&name), pointer, found })?;
+            pointer.truncate(length);
+        }
+        Ok(())
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let name: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    NAMES.iter().any(|end| name.ends_with(end))
+}
+
+/// What stands for a value that is not there: nothing, an expression, or stars.
+fn is_placeholder(text: &str) -> bool {
+    let text = text.trim();
+    let is_expression = ["{{", "${", "$.", "$$", "<%"].iter().any(|start| text.starts_with(start));
+    text.is_empty() || is_expression || text.chars().all(|letter| letter == '*')
+}
+
+/// Whether a text has the form of a known kind of key, whatever it is called.
+fn is_key(text: &str) -> bool {
+    let text = text.trim();
+    let is_token = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'='))
+    };
+    let has_prefix = || {
+        PREFIXES.iter().any(|(prefix, length)| {
+            text.strip_prefix(prefix).is_some_and(|rest| rest.len() >= *length && is_token(rest))
+        })
+    };
+    let is_jwt =
+        || text.starts_with("eyJ") && text.split('.').count() == 3 && text.len() > 60 && is_token(text);
+    let is_header = || {
+        let credentials = ["Bearer ", "Basic "].iter().find_map(|scheme| text.strip_prefix(scheme));
+        credentials.is_some_and(|rest| rest.len() >= 8 && !rest.contains(['{', ' ']))
+    };
+    let is_url_with_password = || {
+        let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+        let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+        user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !is_placeholder(password))
+    };
+    let is_private_key = || text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----");
+    has_prefix() || is_jwt() || is_header() || is_url_with_password() || is_private_key()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::flow::{ComponentCheck, read_fields};
+    use crate::identity::Caller;
+
+    fn document(fields: &Value) -> Document {
+        let body = json!({"graph": {"nodes": [{"id": "a", "fields": fields}]}}).to_string();
+        Document::parse(read_fields(serde_json::from_str(&body).unwrap()).unwrap(), ComponentCheck::AtStart)
+            .unwrap()
+    }
+
+    fn found(fields: &Value) -> Vec<String> {
+        let faults = document(fields).literal_credentials();
+        faults.into_iter().map(|fault| fault.pointer.replace("/graph/nodes/0/fields", "")).collect()
+    }
+
+    #[test]
+    fn names_that_end_like_credentials_are_found_wherever_they_are() {
+        for (fields, pointers) in [
+            (json!({"password": "x"}), vec!["/password"]),
+            (json!({"API-Key": "x", "client_secret": "y"}), vec!["/API-Key", "/client_secret"]),
+            (json!({"auth": {"accessToken": "x"}}), vec!["/auth/accessToken"]),
+            (json!([{"pwd": "x"}]), vec!["/0/pwd"]),
+            (json!({"tokens": ["x"], "secret": ["a", "b"]}), vec!["/secret/0", "/secret/1"]),
+            (json!({"passcode": 1234}), vec!["/passcode"]),
+            (json!({"a/b": {"c~token": "x"}}), vec!["/a~1b/c~0token"]),
+        ] {
+            assert_eq!(found(&fields), pointers, "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_only_speaks_of_credentials_is_none() {
+        for fields in [
+            json!({"tokenUrl": "https://id.example.com/token", "passwordField": "pw", "maxTokens": 100}),
+            json!({"password": "", "token": null, "secret": true}),
+            json!({"password": "{{credentials.passphrase}}", "token": "${TOKEN}", "secret": "***"}),
+            json!({"text": "the password is with Anna", "url": "https://example.com:8080/a@b"}),
+            json!({"header": "Bearer {token}", "scheme": "Basic", "sk": "sk-short"}),
+            json!("plain"),
+        ] {
+            assert_eq!(found(&fields), Vec::<String>::new(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn known_forms_of_keys_are_found_whatever_they_are_called() {
+        let letters = "aB3".repeat(30);
+        for text in [
+            format!("AKIA{}", &letters[..16]),
+            format!("ghp_{}", &letters[..36]),
+            format!("xoxb-{}", &letters[..12]),
+            format!("eyJ{}.{}.{}", &letters[..30], &letters[..30], &letters[..20]),
+            "Basic YW5uYTpzZWNyZXQ=".to_owned(),
+            "postgres://anna:hunter2@db.example.com/orders".to_owned(),
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----".to_owned(),
+        ] {
+            assert_eq!(found(&json!({"x": [text]})), ["/x/0"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_megabyte_of_credentials_is_reported_within_bounds() {
+        let many: Vec<_> = (0..50_000).map(|_| json!({"password": "x"})).collect();
+        assert_eq!(document(&json!(many)).literal_credentials().len(), MAX_FAULTS + 1);
+    }
+
+    #[test]
+    fn a_change_takes_up_the_secrets_of_nodes_that_it_changes_and_a_start_all() {
+        let [a, b] = ["5ca5c44c187c040010a9bb8b", "5ca5c44c187c040010a9bb8c"];
+        let node = |id: &str, secret: &str, function: &str| json!({"id": id, "credentials_id": secret, "function": function, "componentId": a});
+        let graph = |nodes: Value| {
+            json!({"graph": {"nodes": nodes, "edges": [{"source": "x", "target": "y"}]}}).to_string()
+        };
+        let anna = Caller::new("anna", None, []);
+        let body = graph(json!([node("x", a, "f"), node("y", b, "f")]));
+        let flow =
+            Flow::create(&anna, serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart).unwrap();
+        let taken_up = |next: &Flow, before: Option<&Flow>| -> Vec<String> {
+            next.secrets_taken_up(before).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(taken_up(&flow, None), [a, b]);
+        for (nodes, secrets) in [
+            (json!([node("y", b, "f"), node("x", a, "f")]), vec![]),
+            (json!([node("x", a, "g"), node("y", b, "f")]), vec![a]),
+            (json!([node("x", b, "f"), node("y", b, "f")]), vec![b]),
+            (json!([node("x", a, "f"), node("z", b, "f"), node("y", b, "f")]), vec![b]),
+        ] {
+            let body = graph(nodes);
+            let next =
+                flow.patch(&anna, serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart).unwrap();
+            let next = next.unwrap_or_else(|| flow.clone());
+            assert_eq!(taken_up(&next, Some(&flow)), secrets, "{body}");
+        }
+        let renamed =
+            flow.patch(&anna, serde_json::from_str(r#"{"name":"n"}"#).unwrap(), ComponentCheck::AtStart);
+        assert!(taken_up(&renamed.unwrap().unwrap(), Some(&flow)).is_empty());
+        let started = flow.start(&anna).unwrap().unwrap();
+        assert_eq!(taken_up(&started, Some(&flow)), [a, b]);
+        let stopped = started.stop(&anna).unwrap();
+        assert!(taken_up(&stopped, Some(&started)).is_empty());
+        let faults = flow.unknown_secrets(None, &[b.parse().unwrap()].into());
+        assert_eq!(
+            (faults.len(), faults[0].pointer.as_str(), faults[0].reason),
+            (1, "/graph/nodes/1/credentials_id", "node.credentials.unknown")
+        );
+    }
+}
