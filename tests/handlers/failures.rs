@@ -71,7 +71,10 @@ async fn the_health_check_fails_with_what_it_depends_on() {
     stack.messaging.fail(std::iter::repeat_n(Fault::error("AccessDeniedException"), 10));
     let (status, body) = stack.request("check-health", "GET /healthcheck", "", "", Value::Null).await;
     assert_eq!(status, 503);
-    assert_eq!(body["details"], json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "fail"}}));
+    assert_eq!(
+        body["details"],
+        json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "fail"}, "secretsmanager": {"status": "pass"}})
+    );
 }
 
 #[tokio::test]

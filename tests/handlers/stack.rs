@@ -14,17 +14,20 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use lambda_http::{Context, LambdaEvent};
-use local::aws::{self, BUS, TABLE};
+use local::aws::{self, BUS, SECRETS_PREFIX, TABLE};
 use local::bus::Bus;
 use local::functions::Functions;
 use local::issuer::{AUDIENCE, Claims, ISSUER, Issuer};
+use local::secretsmanager::SecretsManager;
 use serde_json::{Value, json};
-use shared::api::App;
+use shared::api::{App, SecretsApp};
 use shared::events::Publisher;
-use shared::flow::{ComponentCheck, Timestamp};
+use shared::flow::{ComponentCheck, CredentialCheck, Timestamp};
 use shared::identity::{AuthSettings, KeySource, Verifier};
+use shared::secrets::{Recovery, Secrets, Vault, VaultSettings};
 use shared::store::{Store, client_config};
 use tests::other_dynamodb;
+use tokio::sync::Notify;
 
 const EVENT: &str = include_str!("fixtures/http-api-v2.json");
 
@@ -34,6 +37,10 @@ pub(crate) struct Stack {
     pub(crate) calls: Calls,
     pub(crate) dynamodb: Wire,
     pub(crate) messaging: Wire,
+    pub(crate) vault: Wire,
+    /// The values.
+    pub(crate) secrets_manager: &'static SecretsManager,
+    crash: Crash,
     pub(crate) bus: &'static Bus,
     pub(crate) client: Client,
     pub(crate) table: String,
@@ -52,7 +59,12 @@ impl Stack {
         };
         aws::create_table(&plain, &table).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
-        let (dynamodb_wire, messaging_wire) = (Wire::new(&plain), Wire::new(&messaging));
+        let secrets_manager: &'static SecretsManager = Box::leak(Box::default());
+        let values = aws::config(secrets_manager.listen().await.unwrap());
+        let crash = Crash::default();
+        let [dynamodb_wire, messaging_wire, vault_wire] =
+            [&plain, &messaging, &values].map(|config| Wire::new(config, &crash));
+        let values = values.to_builder().http_client(vault_wire.clone()).build();
         let watched = plain.to_builder().http_client(dynamodb_wire.clone()).build();
         let messaging = messaging.to_builder().http_client(messaging_wire.clone()).build();
 
@@ -66,14 +78,31 @@ impl Stack {
             keys: KeySource::Inline(issuer.jwks()),
             tenant_claim: "tenant".into(),
         };
+        let settings =
+            VaultSettings { prefix: SECRETS_PREFIX.into(), kms_key: None, recovery: Recovery::Days(7) };
+        let vault = Vault::with_client(
+            aws_sdk_secretsmanager::Client::from_conf(
+                aws_sdk_secretsmanager::config::Builder::from(&values).interceptor(calls.clone()).build(),
+            ),
+            settings,
+        );
+        let secrets = Secrets::new(store.clone(), vault.clone());
         let publisher = Publisher::new(&messaging, BUS.into());
         let functions = Functions {
             app: App {
-                verifier: Verifier::new(auth).unwrap(),
+                verifier: Verifier::new(auth.clone()).unwrap(),
                 store: store.clone(),
                 component_check: ComponentCheck::AtStart,
+                credential_check: CredentialCheck::Warn,
             },
-            health: check_health::App { store: store.clone(), publisher: publisher.clone() },
+            secrets_app: SecretsApp {
+                verifier: Verifier::new(auth).unwrap(),
+                secrets: secrets.clone(),
+                everybody_stores: false,
+            },
+            health: check_health::App { store: store.clone(), publisher: publisher.clone(), vault },
+            identity: on_identity_deleted::App { store: store.clone(), secrets: secrets.clone() },
+            secrets,
             publisher: publish_changes::App {
                 publisher,
                 queues: aws_sdk_sqs::Client::new(&messaging),
@@ -83,8 +112,21 @@ impl Stack {
             done: tokio::sync::Notify::new(),
         };
         let functions: &'static Functions = Box::leak(Box::new(functions));
-        let (dynamodb, messaging) = (dynamodb_wire, messaging_wire);
-        Self { functions, calls, dynamodb, messaging, bus, client: Client::new(&plain), table, issuer }
+        let (dynamodb, messaging, vault) = (dynamodb_wire, messaging_wire, vault_wire);
+        let client = Client::new(&plain);
+        Self {
+            functions,
+            calls,
+            dynamodb,
+            messaging,
+            vault,
+            secrets_manager,
+            crash,
+            bus,
+            client,
+            table,
+            issuer,
+        }
     }
 
     pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
@@ -104,6 +146,35 @@ impl Stack {
     ) -> (u16, Value) {
         let response = self.functions.invoke(function, event(route, id, token, &body)).await.unwrap();
         read(&response)
+    }
+
+    /// Sends a request to a function that crashes when the next `calls` of its calls to AWS have been
+    /// done; tells whether it got so far.
+    pub(crate) async fn request_and_crash(
+        &self,
+        calls: usize,
+        function: &str,
+        route: &str,
+        id: &str,
+        token: &str,
+        body: Value,
+    ) -> bool {
+        *self.crash.left.lock().unwrap() = Some(calls);
+        let crashed = tokio::select! {
+            biased;
+            () = self.crash.reached.notified() => true,
+            _ = self.request(function, route, id, token, body) => false,
+        };
+        *self.crash.left.lock().unwrap() = None;
+        crashed
+    }
+
+    /// Runs the sweep as if it were an hour later.
+    pub(crate) async fn sweep(&self) {
+        let later = Timestamp::from_millis(Timestamp::now().millis() + 60 * 60 * 1000);
+        let event = json!({"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event",
+            "account": "1", "time": later.to_string(), "region": "r", "resources": [], "detail": {}});
+        self.functions.invoke("sweep-secrets", event).await.unwrap();
     }
 
     /// The same with only this much time left.
@@ -229,17 +300,46 @@ impl Fault {
     }
 }
 
+/// The end of a process in the middle of its work.
+#[derive(Clone, Debug, Default)]
+struct Crash {
+    /// Calls until then; none means never.
+    left: Arc<Mutex<Option<usize>>>,
+    reached: Arc<Notify>,
+}
+
+impl Crash {
+    fn has_happened(&self) -> bool {
+        *self.left.lock().unwrap() == Some(0)
+    }
+
+    fn count(&self) {
+        if let Some(left) = &mut *self.left.lock().unwrap() {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.reached.notify_one();
+            }
+        }
+    }
+}
+
 /// The SDK's way to a service, with faults in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     inner: SharedHttpClient,
+    crash: Crash,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     sent: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Wire {
-    fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { inner: config.http_client().unwrap(), faults: Arc::default(), sent: Arc::default() }
+    fn new(config: &aws_config::SdkConfig, crash: &Crash) -> Self {
+        Self {
+            inner: config.http_client().unwrap(),
+            crash: crash.clone(),
+            faults: Arc::default(),
+            sent: Arc::default(),
+        }
     }
 
     /// The next calls meet these faults, in order.
@@ -272,6 +372,10 @@ struct WireConnector {
 
 impl HttpConnector for WireConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let crash = self.wire.crash.clone();
+        if crash.has_happened() {
+            return HttpConnectorFuture::new(std::future::pending());
+        }
         let body =
             request.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
         self.wire.sent.lock().unwrap().push(body);
@@ -279,7 +383,14 @@ impl HttpConnector for WireConnector {
             Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
         };
         match self.wire.faults.lock().unwrap().pop_front() {
-            None | Some(Fault::Pass) => self.inner.call(request),
+            None | Some(Fault::Pass) => {
+                let call = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    let answer = call.await;
+                    crash.count();
+                    answer
+                })
+            }
             Some(Fault::Answer(status, body)) => HttpConnectorFuture::ready(answer(status, &body)),
             Some(Fault::LostAnswer) => {
                 let call = self.inner.call(request);

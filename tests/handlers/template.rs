@@ -115,11 +115,36 @@ fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
 fn every_function_may_do_just_what_it_does() {
     let expected: BTreeMap<&str, &[&str]> = [
         ("answer-unknown-route", &[][..]),
-        ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus"]),
-        ("create-flow", &["dynamodb:PutItem"]),
+        ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus", "secretsmanager:DescribeSecret"]),
+        ("create-flow", &["dynamodb:ConditionCheckItem", "dynamodb:PutItem"]),
+        (
+            "create-secret",
+            &[
+                "dynamodb:DeleteItem",
+                "dynamodb:PutItem",
+                "secretsmanager:CreateSecret",
+                "secretsmanager:DeleteSecret",
+                "secretsmanager:TagResource",
+            ],
+        ),
         ("delete-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+        (
+            "delete-secret",
+            &[
+                "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:Query",
+                "dynamodb:UpdateItem",
+                "secretsmanager:DeleteSecret",
+            ],
+        ),
         ("get-flow", &["dynamodb:GetItem"]),
+        ("get-secret", &["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"]),
         ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:Query"]),
+        ("list-secret-usages", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
+        ("list-secrets", &["dynamodb:Query"]),
         ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
         (
             "on-identity-deleted",
@@ -128,6 +153,7 @@ fn every_function_may_do_just_what_it_does() {
                 "dynamodb:GetItem",
                 "dynamodb:PutItem",
                 "dynamodb:Query",
+                "secretsmanager:DeleteSecret",
                 "sqs:SendMessage",
             ],
         ),
@@ -144,16 +170,46 @@ fn every_function_may_do_just_what_it_does() {
                 "sqs:SendMessage",
             ],
         ),
-        ("start-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
-        ("start-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
+        ("start-flow", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+        ("start-flows", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
         ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
         ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
-        ("update-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
-        ("update-flows", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+        (
+            "sweep-secrets",
+            &[
+                "dynamodb:DeleteItem",
+                "dynamodb:GetItem",
+                "dynamodb:Query",
+                "secretsmanager:DeleteSecret",
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:UpdateSecretVersionStage",
+                "sqs:SendMessage",
+            ],
+        ),
+        (
+            "update-flow",
+            &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        ),
+        (
+            "update-flows",
+            &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        ),
+        (
+            "update-secret",
+            &[
+                "dynamodb:DeleteItem",
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:PutSecretValue",
+                "secretsmanager:UpdateSecretVersionStage",
+            ],
+        ),
     ]
     .into();
     let root = template();
     assert_eq!(expected.keys().copied().collect::<Vec<_>>(), NAMES);
+    let mut keys = BTreeMap::new();
     for (name, expected) in expected {
         let role = &root["Resources"][format!("{}Role", pascal(name)).as_str()]["Properties"];
         assert_eq!(
@@ -165,6 +221,10 @@ fn every_function_may_do_just_what_it_does() {
         let mut actions = BTreeSet::new();
         for policy in role["Policies"].as_sequence().unwrap() {
             for statement in policy["PolicyDocument"]["Statement"].as_sequence().unwrap() {
+                if let Value::Tagged(conditional) = statement {
+                    keys.insert(name, conditional.value[1].clone());
+                    continue;
+                }
                 assert!(statement["Sid"].is_string(), "{name}");
                 let everything = Value::from("*");
                 let resources = statement["Resource"].as_sequence().cloned();
@@ -177,6 +237,18 @@ fn every_function_may_do_just_what_it_does() {
         }
         assert!(actions.remove("logs:CreateLogStream") && actions.remove("logs:PutLogEvents"), "{name}");
         assert_eq!(actions, expected.iter().map(ToString::to_string).collect(), "{name}");
+    }
+    // Only these work with a key of the operator's own, and only through Secrets Manager.
+    assert_eq!(keys.keys().copied().collect::<Vec<_>>(), ["create-secret", "get-secret", "update-secret"]);
+    for (name, statement) in keys {
+        let reads = name == "get-secret";
+        let actions = if reads { "[kms:Decrypt]" } else { "[kms:Decrypt, kms:GenerateDataKey]" };
+        assert_eq!(
+            (&statement["Action"], &statement["Resource"]),
+            (&yaml(actions), &yaml("!Ref SecretsKey"))
+        );
+        assert!(statement["Condition"]["StringEquals"]["kms:ViaService"].as_str().is_none(), "{name}");
+        assert!(!statement["Condition"]["StringEquals"]["kms:ViaService"].is_null(), "{name}");
     }
 }
 

@@ -72,7 +72,13 @@ impl Vault {
     /// Secrets Manager, through a client of its own.
     #[must_use]
     pub fn new(aws: &SdkConfig, settings: VaultSettings) -> Self {
-        Self { client: Client::new(aws), settings }
+        Self::with_client(Client::new(aws), settings)
+    }
+
+    /// Secrets Manager, through this client.
+    #[must_use]
+    pub const fn with_client(client: Client, settings: VaultSettings) -> Self {
+        Self { client, settings }
     }
 
     fn name(&self, id: SecretId) -> String {
