@@ -192,7 +192,7 @@ async fn the_health_check_asks_every_dependency() {
     assert_eq!(answer.body["status"], "pass");
     assert_eq!(
         answer.body["details"],
-        json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "pass"}})
+        json!({"dynamodb": {"status": "pass"}, "eventbridge": {"status": "pass"}, "secretsmanager": {"status": "pass"}})
     );
 }
 

@@ -15,4 +15,5 @@ mod http;
 mod lists;
 mod local;
 mod runs;
+mod secrets;
 mod tour;

@@ -26,6 +26,63 @@ fn summary(calls: &[String]) -> String {
     if parts.is_empty() { "none".into() } else { parts.join(", ") }
 }
 
+/// The calls of the secrets' routes, in the life of one secret.
+async fn secrets(stack: &Stack, anna: &str, note: &mut impl FnMut(&str)) {
+    let secret = json!({"name": "n", "type": "API_KEY", "value": {"key": "k"}});
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        stack.calls.take();
+        let (status, body) = stack.request("create-secret", "POST /secrets", "", anna, secret.clone()).await;
+        assert_eq!(status, 201, "{body}");
+        ids.push(body["data"]["id"].as_str().unwrap().to_owned());
+    }
+    let stored = stack.calls.take();
+    let mut flow = complete_flow("x");
+    for (node, id) in ids.iter().enumerate() {
+        flow["graph"]["nodes"][node]["credentials_id"] = json!(id);
+    }
+    let (status, flow) = stack.request("create-flow", "POST /flows", "", anna, flow).await;
+    assert_eq!(status, 201, "{flow}");
+    let flow = flow["data"]["id"].as_str().unwrap();
+    note("create a flow that uses two secrets");
+    stack.calls.put(stored);
+    note("store a secret");
+    let id = ids[0].as_str();
+    let reader = stack.token("anna", "acme", "secrets.secret.readRaw");
+    let eve = stack.token("eve", "", ALL);
+    let get =
+        async |token: &str| stack.request("get-secret", "GET /secrets/{id}", id, token, Value::Null).await.0;
+    assert_eq!(get(anna).await, 200);
+    note("get a secret, masked");
+    assert_eq!(get(&reader).await, 200);
+    note("get its value");
+    assert_eq!(get(&eve).await, 404);
+    note("get a secret that is not there, or not the caller's");
+    assert_eq!(stack.request("list-secrets", "GET /secrets", "", anna, Value::Null).await.0, 200);
+    note("list secrets, user and tenant");
+    let change = async |body| stack.request("update-secret", "PATCH /secrets/{id}", id, anna, body).await.0;
+    assert_eq!(change(json!({"value": {"key": "l"}})).await, 200);
+    note("change the value of a secret");
+    assert_eq!(change(json!({"name": "m"})).await, 200);
+    note("change all but the value");
+    let usages = stack.request("list-secret-usages", "GET /secrets/{id}/usages", id, anna, Value::Null).await;
+    assert_eq!((usages.0, usages.1["data"].as_array().unwrap().len()), (200, 1));
+    note("list the flows that use a secret");
+    let delete =
+        async || stack.request("delete-secret", "DELETE /secrets/{id}", id, anna, Value::Null).await.0;
+    assert_eq!(stack.request("start-flow", "POST /flows/{id}/start", flow, anna, Value::Null).await.0, 200);
+    stack.calls.take();
+    assert_eq!(delete().await, 409);
+    note("delete a secret that a running flow uses");
+    stack.request("stop-flow", "POST /flows/{id}/stop", flow, anna, Value::Null).await;
+    stack.deliver("on-flow-status", "flow.stopped", json!({"id": flow})).await.unwrap();
+    stack.calls.take();
+    assert_eq!(delete().await, 204);
+    note("delete a secret");
+    stack.sweep().await;
+    note("sweep, nothing to do");
+}
+
 #[tokio::test]
 async fn every_route_makes_the_documented_calls() {
     let stack = Stack::start().await;
@@ -105,6 +162,7 @@ async fn every_route_makes_the_documented_calls() {
     stack.calls.take();
     assert_eq!(stack.request("delete-flow", "DELETE /flows/{id}", &id, &anna, Value::Null).await.0, 200);
     note("delete a flow");
+    secrets(&stack, &anna, &mut note).await;
     assert_eq!(stack.request("check-health", "GET /healthcheck", "", "", Value::Null).await.0, 200);
     note("check the health");
 

@@ -6,17 +6,22 @@ use std::fs;
 use local::functions::NAMES;
 use serde_json::{Value, json};
 
+use tests::ALL;
+
 use crate::stack::{Stack, read};
 
 /// Stands in the files for a flow; whoever uses them puts another one there.
 const FLOW: &str = "6b02a25c9d8035f17bf761b6";
 
-/// The event of a function, with a token and a flow that are good here.
-fn event(function: &str, token: &str, flow: &str) -> Value {
+/// The same for a secret.
+const SECRET: &str = "6b02a25c9d8035f17bf761b7";
+
+/// The event of a function, with a token, a flow and a secret that are good here.
+fn event(function: &str, token: &str, flow: &str, secret: &str) -> Value {
     let path = local::checkout().join(format!("tests/events/{function}.json"));
     let text = fs::read_to_string(path).unwrap();
-    serde_json::from_str(&text.replace("Bearer TOKEN", &format!("Bearer {token}")).replace(FLOW, flow))
-        .unwrap()
+    let text = text.replace("Bearer TOKEN", &format!("Bearer {token}"));
+    serde_json::from_str(&text.replace(FLOW, flow).replace(SECRET, secret)).unwrap()
 }
 
 #[test]
@@ -30,9 +35,9 @@ fn every_function_has_one_event() {
 #[tokio::test]
 async fn every_event_of_a_request_is_answered() {
     let stack = Stack::start().await;
-    let token = stack.token("anna", "acme", "flows.read,flows.write,flows.control,flows.bulk");
-    let mut flow = FLOW.to_owned();
-    // One after the other, in the life of one flow.
+    let token = stack.token("anna", "acme", ALL);
+    let (mut flow, mut secret) = (FLOW.to_owned(), SECRET.to_owned());
+    // One after the other, in the life of one flow and one secret.
     for (function, status, pointer, expected) in [
         ("check-health", 200, "/status", json!("pass")),
         ("answer-unknown-route", 404, "/type", json!("/problems/route-not-found")),
@@ -50,11 +55,18 @@ async fn every_event_of_a_request_is_answered() {
         ("on-flow-status", 0, "", Value::Null),
         ("stop-flows", 200, "/0/data/status", json!("stopping")),
         ("create-flow", 201, "/data/status", json!("inactive")),
+        ("create-secret", 201, "/data/value/passphrase", json!("***")),
+        ("list-secrets", 200, "/meta/total", json!(1)),
+        ("get-secret", 200, "/data/value/username", json!("orders")),
+        ("update-secret", 200, "/data/domain", json!("db.example.com")),
+        ("list-secret-usages", 200, "/data", json!([])),
+        ("delete-secret", 204, "", Value::Null),
+        ("sweep-secrets", 0, "", Value::Null),
         ("on-identity-deleted", 0, "", Value::Null),
         ("get-flow", 200, "/data/owners", json!([{"id": "acme", "type": "tenant"}])),
         ("delete-flow", 200, "/msg", json!("Flow was successfully deleted")),
     ] {
-        let answer = stack.functions.invoke(function, event(function, &token, &flow)).await.unwrap();
+        let answer = stack.functions.invoke(function, event(function, &token, &flow, &secret)).await.unwrap();
         if status == 0 {
             assert_eq!(answer, Value::Null, "{function}");
             continue;
@@ -65,13 +77,17 @@ async fn every_event_of_a_request_is_answered() {
         if function == "create-flow" {
             flow = body["data"]["id"].as_str().unwrap().to_owned();
         }
+        if function == "create-secret" {
+            secret = body["data"]["id"].as_str().unwrap().to_owned();
+        }
     }
 }
 
 #[tokio::test]
 async fn the_event_of_the_stream_is_announced() {
     let stack = Stack::start().await;
-    let answer = stack.functions.invoke("publish-changes", event("publish-changes", "", FLOW)).await.unwrap();
+    let answer =
+        stack.functions.invoke("publish-changes", event("publish-changes", "", FLOW, SECRET)).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
     let events = stack.bus.events();
     assert_eq!(events.len(), 1);

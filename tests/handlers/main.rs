@@ -14,5 +14,6 @@ mod failures;
 mod log;
 mod metrics;
 mod publishing;
+mod secrets;
 mod stack;
 mod template;

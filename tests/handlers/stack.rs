@@ -159,11 +159,19 @@ impl Stack {
         token: &str,
         body: Value,
     ) -> bool {
+        self.invoke_and_crash(calls, function, event(route, id, token, &body)).await
+    }
+
+    /// The same with any event.
+    pub(crate) async fn invoke_and_crash(&self, calls: usize, function: &str, event: Value) -> bool {
         *self.crash.left.lock().unwrap() = Some(calls);
         let crashed = tokio::select! {
             biased;
             () = self.crash.reached.notified() => true,
-            _ = self.request(function, route, id, token, body) => false,
+            outcome = self.functions.invoke(function, event) => {
+                outcome.unwrap();
+                false
+            }
         };
         *self.crash.left.lock().unwrap() = None;
         crashed
@@ -238,6 +246,11 @@ pub(crate) fn read(response: &Value) -> (u16, Value) {
 pub(crate) struct Calls(Arc<Mutex<Vec<String>>>);
 
 impl Calls {
+    /// As if these had been sent.
+    pub(crate) fn put(&self, calls: Vec<String>) {
+        *self.0.lock().unwrap() = calls;
+    }
+
     /// What was sent since the last time.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
@@ -285,7 +298,7 @@ impl Fault {
     pub(crate) fn error(kind: &str) -> Self {
         let body =
             json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{kind}"), "message": "not now"});
-        Self::Answer(if kind == "InternalServerError" { 500 } else { 400 }, body)
+        Self::Answer(if kind.starts_with("Internal") { 500 } else { 400 }, body)
     }
 
     pub(crate) fn conflict() -> Self {
@@ -388,6 +401,9 @@ impl HttpConnector for WireConnector {
                 HttpConnectorFuture::new(async move {
                     let answer = call.await;
                     crash.count();
+                    if crash.has_happened() {
+                        std::future::pending::<()>().await;
+                    }
                     answer
                 })
             }

@@ -247,8 +247,8 @@ fn every_function_may_do_just_what_it_does() {
             (&statement["Action"], &statement["Resource"]),
             (&yaml(actions), &yaml("!Ref SecretsKey"))
         );
-        assert!(statement["Condition"]["StringEquals"]["kms:ViaService"].as_str().is_none(), "{name}");
-        assert!(!statement["Condition"]["StringEquals"]["kms:ViaService"].is_null(), "{name}");
+        let service = yaml("!Sub secretsmanager.${AWS::Region}.amazonaws.com");
+        assert_eq!(statement["Condition"]["StringEquals"]["kms:ViaService"], service, "{name}");
     }
 }
 

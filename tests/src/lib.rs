@@ -22,8 +22,8 @@ use serde_json::{Value, json};
 use shared::flow::ObjectId;
 use tokio::time::Instant;
 
-/// All permissions but the administrator's.
-pub const ALL: &str = "flows.read,flows.write,flows.control,flows.bulk";
+/// All permissions but the administrator's, and that to get values of secrets.
+pub const ALL: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 
 /// The API as a client sees it.
 pub struct Api {
