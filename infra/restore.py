@@ -12,6 +12,8 @@ HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "update
 # Consumers drop events with a lower sequence than they know. How far a flow had come whose head is
 # lost nobody knows; gaps do no harm.
 GAP = 1000
+# The listing rows of flows: by owner, of all, by the secrets they use.
+ROWS = ("OWNER#", "ALL#", "USERS#")
 
 
 class Stored:
@@ -40,9 +42,9 @@ def read(dynamodb, table):
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for item in page["Items"]:
             pk, sk = item["pk"]["S"], item["sk"]["S"]
-            if sk == "HEAD":
+            if pk.startswith("FLOW#"):
                 flows.setdefault(pk.removeprefix("FLOW#"), Stored()).head = item
-            else:
+            elif pk.startswith(ROWS):
                 flows.setdefault(sk, Stored()).rows[pk] = item
     return flows
 
@@ -76,7 +78,7 @@ def put_back(dynamodb, table, then, live):
     writes = [{"Put": {"TableName": table, "Item": head, **unchanged(live)}}]
     writes += [{"Put": {"TableName": table, "Item": row}} for row in rows]
     writes += [{"Delete": {"TableName": table, "Key": key}} for key in gone]
-    # At most 99 of the 100 items of a transaction: a flow has up to 48 owners.
+    # At most 99 of the 100 items of a transaction: a flow has up to 20 owners and 16 secrets.
     dynamodb.transact_write_items(TransactItems=writes)
 
 

@@ -34,7 +34,28 @@ async fn all_of_it_works() {
     let unknown = expect(404, api.get("/nowhere", "").await);
     assert_eq!(unknown.header("content-type"), "application/problem+json");
 
-    let id = expect(201, api.post("/flows", &anna, shared_flow("one")).await).id();
+    let reader = api.token("anna", "acme", "secrets.secret.readRaw");
+    let simple = json!({"name": "database", "type": "SIMPLE", "value": {"username": "u", "passphrase": "p"}});
+    let secret = expect(201, api.post("/secrets", &anna, simple.clone()).await).id();
+    let key = json!({"name": "key", "type": "API_KEY", "value": {"key": "k"}});
+    let key = expect(201, api.post("/secrets", &anna, key).await).id();
+    let secret_path = format!("/secrets/{secret}");
+    assert_eq!(expect(200, api.get("/secrets", &anna).await).body["meta"]["total"], 2);
+    let value = json!({"value": {"username": "v", "passphrase": "q"}});
+    assert_eq!(
+        expect(200, api.patch(&secret_path, &anna, value).await).body["data"]["value"]["username"],
+        "v"
+    );
+    assert_eq!(expect(200, api.get(&secret_path, &anna).await).body["data"]["value"]["passphrase"], "***");
+    assert_eq!(expect(200, api.get(&secret_path, &reader).await).body["data"]["value"]["passphrase"], "q");
+    let shared = json!({"owners": [user("anna"), user("bert")]});
+    expect(200, api.patch(&secret_path, &anna, shared).await);
+    expect(200, api.patch(&secret_path, &anna, json!({"owners": [user("anna")]})).await);
+    let left_to_bert = expect(201, api.post("/secrets", &bert, simple).await).id();
+
+    let mut one = shared_flow("one");
+    one["graph"]["nodes"][0]["credentials_id"] = json!(secret);
+    let id = expect(201, api.post("/flows", &anna, one.clone()).await).id();
     let many = json!([shared_flow("two"), shared_flow("three"), complete_flow("four")]);
     let many = ids(&expect(201, api.post("/flows", &anna, many).await));
     let path = format!("/flows/{id}");
@@ -50,14 +71,19 @@ async fn all_of_it_works() {
     assert_eq!(ids(&found), many[..1]);
 
     // An owner less: its row of the list goes.
-    expect(200, api.patch(&path, &anna, json!({"owners": [user("anna")]})).await);
+    one["graph"]["nodes"][1]["credentials_id"] = json!(key);
+    let next = json!({"owners": [user("anna")], "graph": one["graph"]});
+    expect(200, api.patch(&path, &anna, next).await);
     expect(404, api.get(&path, &bert).await);
-    let bulk = json!([{"id": many[0], "owners": [user("anna")]}, {"id": many[2], "name": "five"}]);
+    let bulk = json!([{"id": many[0], "owners": [user("anna")]}, {"id": many[2], "name": "five", "graph": one["graph"]}]);
     assert_eq!(ids(&expect(200, api.patch("/flows/bulk", &anna, bulk).await)), [&*many[0], &*many[2]]);
     assert_eq!(ids(&expect(200, api.get("/flows", &bert).await)), many[1..2]);
 
     expect(200, api.post(&format!("{path}/start"), &anna, Value::Null).await);
     api.wait_for_status(&id, &anna, "active").await;
+    let usages = expect(200, api.get(&format!("{secret_path}/usages"), &anna).await);
+    assert_eq!(ids(&usages), [&*id, &*many[2]]);
+    expect(409, api.delete(&secret_path, &anna).await);
     expect(200, api.post(&format!("{path}/stop"), &anna, Value::Null).await);
     api.wait_for_status(&id, &anna, "inactive").await;
     for (order, status) in [("start", "active"), ("stop", "inactive")] {
@@ -67,6 +93,9 @@ async fn all_of_it_works() {
         }
     }
     expect(200, api.delete(&path, &anna).await);
+    expect(204, api.delete(&secret_path, &anna).await);
+    expect(404, api.get(&secret_path, &reader).await);
+    expect(204, api.delete(&format!("/secrets/{key}"), &anna).await);
 
     let steps = [
         "flowrepo.flow.created",
@@ -89,6 +118,11 @@ async fn all_of_it_works() {
         } else {
             Ok(())
         }
+    })
+    .await;
+    api.until(|| async {
+        let answer = api.get(&format!("/secrets/{left_to_bert}"), &bert).await;
+        if answer.status == 404 { Ok(()) } else { Err(answer.text) }
     })
     .await;
     for id in &many {

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use answer_unknown_route::ROUTES;
-use local::aws::{BUS, TABLE};
+use local::aws::{BUS, SECRETS_PREFIX, TABLE};
 use local::functions::NAMES;
 use local::issuer::{AUDIENCE, ISSUER};
 use local::template::{Route, Template};
@@ -103,10 +103,11 @@ fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
     let settings: BTreeMap<&str, &str> = file.lines().filter_map(|line| line.split_once('=')).collect();
     assert_eq!(settings["TABLE_NAME"], TABLE);
     assert_eq!(settings["EVENT_BUS_NAME"], BUS);
+    assert_eq!(settings["SECRETS_PREFIX"], SECRETS_PREFIX);
     assert_eq!(settings["AUTH_ISSUER"], ISSUER);
     assert_eq!(settings["AUTH_AUDIENCE"], AUDIENCE);
     let wrapper = fs::read_to_string(local::checkout().join("infra/local/sam-local")).unwrap();
-    for name in ["TABLE_NAME", "EVENT_BUS_NAME", "AUTH_ISSUER", "AUTH_AUDIENCE"] {
+    for name in ["TABLE_NAME", "EVENT_BUS_NAME", "SECRETS_PREFIX", "AUTH_ISSUER", "AUTH_AUDIENCE"] {
         assert!(wrapper.contains(&format!("\"{name}\": \"{}\"", settings[name])), "{name}");
     }
 }
