@@ -115,6 +115,8 @@ async fn a_credential_is_stored_used_kept_while_it_is_and_deleted() {
         events_of(&api, &id, 4).await,
         [event("created", "1"), event("updated", "2"), event("deleted", "3"), event("read", "none")]
     );
+    let all = json!(api.events_until(|_| true).await).to_string();
+    assert!(all.contains("secrets.secret.read") && !all.contains("correct horse"));
 }
 
 /// Who sees what: two tenants, a peer in one of them, and for each the four permissions, on every route,
