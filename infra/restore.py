@@ -12,6 +12,8 @@ HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "update
 # Consumers drop events with a lower sequence than they know. How far a flow had come whose head is
 # lost nobody knows; gaps do no harm.
 GAP = 1000
+# What a head says of a run.
+RUN = ("runId", "startedBy", "statusReason", "statusSince", "unconfirmed", "announcedAt", "repeats")
 # The listing rows of flows: by owner, of all, by the secrets they use.
 ROWS = ("OWNER#", "ALL#", "USERS#")
 
@@ -61,7 +63,7 @@ def unchanged(live):
 
 def put_back(dynamodb, table, then, live):
     """Head and rows as they were then, all or nothing, but not running: that run is over."""
-    head = {name: value for name, value in then.head.items() if name not in ("runId", "startedBy", "statusReason")}
+    head = {name: value for name, value in then.head.items() if name not in RUN}
     head["status"] = {"S": "inactive"}
     head["sequence"] = {"N": str(max(then.number("sequence"), live.number("sequence")) + GAP)}
     # Another revision is what makes it a change of the document.

@@ -110,6 +110,19 @@ impl Config {
         }
     }
 
+    /// `CONFIRMATION_MINUTES`: how long the orchestrator may take to confirm a start or a stop before it
+    /// is announced again; default 5.
+    ///
+    /// # Errors
+    /// When it is no number from 1 to 1440.
+    pub fn confirmation_limit(&self) -> Result<Duration, ConfigError> {
+        match self.optional("CONFIRMATION_MINUTES").map(|minutes| minutes.parse()) {
+            None => Ok(Duration::from_mins(5)),
+            Some(Ok(minutes @ 1..=1440)) => Ok(Duration::from_mins(minutes)),
+            Some(_) => Err(ConfigError { name: "CONFIRMATION_MINUTES", problem: "is not from 1 to 1440" }),
+        }
+    }
+
     /// `CREDENTIAL_CHECK`: `warn` (default) or `refuse`.
     ///
     /// # Errors
@@ -215,6 +228,30 @@ mod tests {
         let base = [("AUTH_ISSUER", "i"), ("AUTH_AUDIENCE", "a, b")];
         let all: Vec<_> = base.iter().chain(settings).map(|(n, v)| (n.to_string(), v.to_string())).collect();
         Config::new(move |name: &str| all.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone())).auth()
+    }
+
+    #[test]
+    fn a_deleted_value_can_be_restored_for_as_long_as_secrets_manager_can() {
+        let recovery = |days: &str| {
+            let days = days.to_owned();
+            let config = Config::new(move |name: &str| match name {
+                "SECRETS_PREFIX" => Some("p/".into()),
+                "SECRET_RECOVERY_DAYS" => Some(days.clone()),
+                _ => None,
+            });
+            config.vault().map(|settings| settings.recovery)
+        };
+        for (days, expected) in [
+            ("", Recovery::Days(7)),
+            ("0", Recovery::None),
+            ("7", Recovery::Days(7)),
+            ("30", Recovery::Days(30)),
+        ] {
+            assert_eq!(recovery(days), Ok(expected), "{days}");
+        }
+        for days in ["1", "6", "31", "-7", "x"] {
+            assert_eq!(recovery(days).unwrap_err().name, "SECRET_RECOVERY_DAYS", "{days}");
+        }
     }
 
     #[test]

@@ -43,7 +43,14 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
-    let ours = ["shared", "publish_changes", "on_flow_status", "on_identity_deleted", "sweep_secrets"];
+    let ours = [
+        "shared",
+        "publish_changes",
+        "on_flow_status",
+        "on_identity_deleted",
+        "sweep_secrets",
+        "reconcile_flows",
+    ];
     let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(ours.map(|name| (name, level)));
     let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     (filter, format.with_target(false).with_writer(writer))
@@ -68,6 +75,10 @@ pub enum Metric {
     PublishFailures,
     /// Changes that could not be read and were set aside.
     ChangesUnreadable,
+    /// Starts and stops announced again, because nobody had confirmed them.
+    RunsAnnouncedAgain,
+    /// Runs given up, because nobody ever did.
+    RunsGivenUp,
     /// Events of the orchestrator that had nothing to do: repeated, or of no flow.
     EventsIgnored,
     /// Events of the orchestrator that came too late.

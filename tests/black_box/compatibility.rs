@@ -232,6 +232,10 @@ impl Replay {
             }
             members.retain(|name, _| !OF_PROBLEMS.contains(&name.as_str()));
         }
+        // New, and in the answer of every flow that runs.
+        if members.get("statusSince").and_then(Value::as_str).is_some_and(is_time) {
+            members.remove("statusSince");
+        }
         let members = members.into_iter().map(|(name, value)| {
             let value = self.comparable(value);
             let text = value.as_str().unwrap_or_default();

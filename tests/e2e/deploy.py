@@ -222,6 +222,15 @@ class Stack:
                 roles[package] = (role, document)
         return roles
 
+    def invoke_later(self, function):
+        """Invokes a function that runs from time to time, as if it were an hour later."""
+        later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        event = {"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event", "account": "000000000000",
+                 "region": REGION, "time": later, "resources": [], "detail": {}}
+        name = self.physical()[function]
+        answer = self.emulator.client("lambda").invoke(FunctionName=f"{name}:live", Payload=json.dumps(event))
+        return "FunctionError" not in answer
+
     def set_aside_unreadable(self, seconds=60):
         """Puts an item into the table that is no flow; tells whether the change arrives in its queue."""
         outputs, queues = self.outputs(), self.emulator.client("sqs")
@@ -291,18 +300,18 @@ class Without:
 
 
 class Values:
-    """What is in Secrets Manager, and what the table says of it."""
+    """The API, what is in Secrets Manager, and what the table says of it."""
 
     def __init__(self, stack):
         self.stack = stack
         self.vault, self.dynamodb = stack.emulator.client("secretsmanager"), stack.emulator.client("dynamodb")
         self.token = local("token", "--sub", "secrets-e2e").strip()
 
-    def call(self, method, path="", body=None):
+    def __call__(self, method, path, body=None):
         """Gives the status, and the answer's data."""
         host = urllib.parse.urlsplit(self.stack.outputs()["ApiUrl"]).netloc
         # Not every machine resolves names below localhost.
-        request = urllib.request.Request(f"{self.stack.emulator.url}/secrets{path}", method=method, headers={
+        request = urllib.request.Request(f"{self.stack.emulator.url}{path}", method=method, headers={
             "Host": host, "Authorization": f"Bearer {self.token}", "Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, json.dumps(body).encode() if body else None, timeout=30) as answer:
@@ -313,10 +322,10 @@ class Values:
 
     def store(self):
         value = {"username": "u", "passphrase": "p"}
-        return self.call("POST", "", {"name": "n", "type": "SIMPLE", "value": value})
+        return self("POST", "/secrets", {"name": "n", "type": "SIMPLE", "value": value})
 
     def change(self, id):
-        return self.call("PATCH", f"/{id}", {"value": {"username": "u", "passphrase": str(time.time_ns())}})[0]
+        return self("PATCH", f"/secrets/{id}", {"value": {"username": "u", "passphrase": str(time.time_ns())}})[0]
 
     def notes(self):
         """What is noted as half done."""
@@ -337,12 +346,17 @@ class Values:
 
     def sweep(self):
         """The sweep as if it were an hour later."""
-        later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-        event = {"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event", "account": "000000000000",
-                 "region": REGION, "time": later, "resources": [], "detail": {}}
-        name = self.stack.physical()["SweepSecrets"]
-        answer = self.stack.emulator.client("lambda").invoke(FunctionName=f"{name}:live", Payload=json.dumps(event))
-        return "FunctionError" not in answer
+        return self.stack.invoke_later("SweepSecrets")
+
+    def start_is_repeated(self):
+        """A start that nobody confirms is announced again."""
+        node = {"id": "a", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"}
+        id = self("POST", "/flows", {"graph": {"nodes": [node]}})[1]["id"]
+        self("POST", f"/flows/{id}/start")
+        self.stack.invoke_later("ReconcileFlows")
+        key = {"pk": {"S": f"FLOW#{id}"}, "sk": {"S": "HEAD"}}
+        head = self.dynamodb.get_item(TableName=self.stack.outputs()["TableName"], Key=key)["Item"]
+        return "repeats" in head
 
     def takes_back(self):
         """A value that cannot be stored with the rest does not stay."""
@@ -357,10 +371,42 @@ class Values:
         with Without(self.stack, "update-secret", "MakeItTheCurrentOne"):
             code = self.change(changed)
         with Without(self.stack, "delete-secret", "DeleteTheValue"):
-            code_then, _ = self.call("DELETE", f"/{deleted}")
+            code_then, _ = self("DELETE", f"/secrets/{deleted}")
         is_half_done = code == 200 and code_then == 204 and not self.is_current(changed) and deleted in self.kept()
         self.sweep()
         return is_half_done and self.is_current(changed) and deleted not in self.kept() and not self.notes()
+
+
+def reconcile_runs(stack):
+    """A start that nobody confirms is announced again for the same run, and given up in the end."""
+    call = Values(stack)
+    queue, sqs = stack.queue, stack.emulator.client("sqs")
+    node = {"id": "a", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"}
+    id = call("POST", "/flows", {"name": "unheard", "graph": {"nodes": [node]}})[1]["id"]
+    call("POST", f"/flows/{id}/start")
+    seen = []
+
+    def collect():
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+            event = json.loads(message["Body"])
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            if event["detail"].get("subject") == f"flows/{id}":
+                seen.append(event["detail"])
+        return seen
+
+    def kinds():
+        return [event["type"] for event in sorted(collect(), key=lambda event: event["sequence"])]
+
+    for _ in range(4):
+        stack.invoke_later("ReconcileFlows")
+    flow = call("GET", f"/flows/{id}")[1]
+    check("a start that nobody confirms is given up with a reason", flow["status"] == "inactive"
+          and "did not confirm the start" in flow["statusReason"] and flow["statusSince"], flow)
+    expected = ["flowrepo.flow.created", *["flow.starting"] * 4, "flow.failed"]
+    with contextlib.suppress(SystemExit):
+        until("its events", lambda: len(kinds()) >= len(expected), seconds=30)
+    runs = {event["data"]["runId"] for event in seen if event["type"] in ("flow.starting", "flow.failed")}
+    check("each time it was announced for the same run", kinds() == expected and len(runs) == 1, kinds())
 
 
 def settle_secrets(stack):
@@ -429,6 +475,8 @@ def remove_each_statement(stack):
                     passes = stack.set_aside_unreadable(seconds=5)
                 elif sid == "TakeBackAValueThatIsNobodys":
                     passes = values.takes_back()
+                elif package == "reconcile-flows":
+                    passes = values.start_is_repeated()
                 elif package == "sweep-secrets":
                     passes = values.sweep_settles()
                 else:
@@ -580,6 +628,7 @@ def main():
         check("the black-box suite passes there", code == 0, seen)
         check("a change that cannot be read is set aside whole", stack.set_aside_unreadable())
         settle_secrets(stack)
+        reconcile_runs(stack)
         compare_with_used(stack)
         redrive_and_restore(stack)
         remove_each_statement(stack)

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::{ALL, complete_flow};
 
-use crate::stack::Stack;
+use crate::stack::{LIMIT, Stack};
 
 const TABLE: &str = include_str!("../../docs/calls.md");
 
@@ -81,6 +81,8 @@ async fn secrets(stack: &Stack, anna: &str, note: &mut impl FnMut(&str)) {
     note("delete a secret");
     stack.sweep().await;
     note("sweep, nothing to do");
+    stack.invoke_later("reconcile-flows", LIMIT).await;
+    note("reconcile, nothing waits");
 }
 
 #[tokio::test]

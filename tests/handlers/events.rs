@@ -62,6 +62,7 @@ async fn every_event_of_a_request_is_answered() {
         ("list-secret-usages", 200, "/data", json!([])),
         ("delete-secret", 204, "", Value::Null),
         ("sweep-secrets", 0, "", Value::Null),
+        ("reconcile-flows", 0, "", Value::Null),
         ("on-identity-deleted", 0, "", Value::Null),
         ("get-flow", 200, "/data/owners", json!([{"id": "acme", "type": "tenant"}])),
         ("delete-flow", 200, "/msg", json!("Flow was successfully deleted")),

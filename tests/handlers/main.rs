@@ -14,6 +14,7 @@ mod failures;
 mod log;
 mod metrics;
 mod publishing;
+mod reconciling;
 mod secrets;
 mod stack;
 mod template;

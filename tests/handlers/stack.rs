@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
@@ -29,6 +30,8 @@ use shared::store::{Store, client_config};
 use tests::other_dynamodb;
 use tokio::sync::Notify;
 
+/// How long a start may take.
+pub(crate) const LIMIT: Duration = Duration::from_mins(5);
 const EVENT: &str = include_str!("fixtures/http-api-v2.json");
 
 /// The functions, and what goes over the wire.
@@ -101,6 +104,7 @@ impl Stack {
                 everybody_stores: false,
             },
             health: check_health::App { store: store.clone(), publisher: publisher.clone(), vault },
+            reconciler: reconcile_flows::App { store: store.clone(), limit: LIMIT },
             identity: on_identity_deleted::App { store: store.clone(), secrets: secrets.clone() },
             secrets,
             publisher: publish_changes::App {
@@ -179,10 +183,15 @@ impl Stack {
 
     /// Runs the sweep as if it were an hour later.
     pub(crate) async fn sweep(&self) {
-        let later = Timestamp::from_millis(Timestamp::now().millis() + 60 * 60 * 1000);
+        self.invoke_later("sweep-secrets", Duration::from_hours(1)).await;
+    }
+
+    /// Invokes a function that runs from time to time, as if it were so much later.
+    pub(crate) async fn invoke_later(&self, function: &str, later: Duration) {
+        let later = Timestamp::now().plus(later);
         let event = json!({"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event",
             "account": "1", "time": later.to_string(), "region": "r", "resources": [], "detail": {}});
-        self.functions.invoke("sweep-secrets", event).await.unwrap();
+        self.functions.invoke(function, event).await.unwrap();
     }
 
     /// The same with only this much time left.

@@ -171,6 +171,7 @@ fn every_function_may_do_just_what_it_does() {
                 "sqs:SendMessage",
             ],
         ),
+        ("reconcile-flows", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:SendMessage"]),
         ("start-flow", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
         ("start-flows", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
         ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
-    StreamViewType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -32,6 +32,8 @@ pub const SECRETS_PREFIX: &str = "flow-repository/secrets/";
 /// The queue of unreadable changes.
 pub const UNREADABLE_QUEUE: &str = "unreadable-changes";
 
+/// The table's index of flows that wait for the orchestrator.
+const UNCONFIRMED: &str = "unconfirmed";
 const DATABASE_FILE: &str = "dynamodb.sqlite";
 
 /// Why a service does not start.
@@ -74,17 +76,31 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
         AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
     };
     let key = |name, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let announced_at = AttributeDefinition::builder()
+        .attribute_name("announcedAt")
+        .attribute_type(ScalarAttributeType::N)
+        .build();
     let build = |error: aws_sdk_dynamodb::error::BuildError| AwsError::Table(error.to_string());
     let stream =
         StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
+    // As in template.yaml.
+    let unconfirmed = GlobalSecondaryIndex::builder()
+        .index_name(UNCONFIRMED)
+        .key_schema(key(UNCONFIRMED, KeyType::Hash).map_err(build)?)
+        .key_schema(key("announcedAt", KeyType::Range).map_err(build)?)
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build();
     let created = client
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
         .attribute_definitions(attribute("pk").map_err(build)?)
         .attribute_definitions(attribute("sk").map_err(build)?)
+        .attribute_definitions(attribute(UNCONFIRMED).map_err(build)?)
+        .attribute_definitions(announced_at.map_err(build)?)
         .key_schema(key("pk", KeyType::Hash).map_err(build)?)
         .key_schema(key("sk", KeyType::Range).map_err(build)?)
+        .global_secondary_indexes(unconfirmed.map_err(build)?)
         .stream_specification(stream.build().map_err(build)?)
         .send()
         .await;

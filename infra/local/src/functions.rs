@@ -31,6 +31,8 @@ pub struct Functions {
     pub publisher: publish_changes::App,
     /// For events from the bus.
     pub store: Store,
+    /// For runs that nobody confirms.
+    pub reconciler: reconcile_flows::App,
     /// For deleted users and tenants.
     pub identity: on_identity_deleted::App,
     /// For the sweep.
@@ -40,7 +42,7 @@ pub struct Functions {
 }
 
 /// The names of all functions that can be invoked here.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "answer-unknown-route",
     "check-health",
     "create-flow",
@@ -55,6 +57,7 @@ pub const NAMES: [&str; 22] = [
     "on-flow-status",
     "on-identity-deleted",
     "publish-changes",
+    "reconcile-flows",
     "start-flow",
     "start-flows",
     "stop-flow",
@@ -115,6 +118,10 @@ impl Functions {
             "on-identity-deleted" => Box::pin(async move {
                 on_identity_deleted::handle(&self.identity, lambda_event::<EventBridgeEvent>(&event)?)
                     .await?;
+                Ok(Value::Null)
+            }),
+            "reconcile-flows" => Box::pin(async move {
+                reconcile_flows::handle(&self.reconciler, lambda_event::<EventBridgeEvent>(&event)?).await?;
                 Ok(Value::Null)
             }),
             "sweep-secrets" => Box::pin(async move {

@@ -198,6 +198,10 @@ impl Server {
                     aws::UNREADABLE_QUEUE
                 ),
             },
+            reconciler: reconcile_flows::App {
+                store: store.clone(),
+                limit: settings.confirmation_limit().map_err(OpenError::from)?,
+            },
             identity: on_identity_deleted::App { store: store.clone(), secrets: secrets.clone() },
             store: store.clone(),
             secrets,

@@ -17,8 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 /// Settings of the functions that the environment may choose, and those of `AUTH_…`.
-const SETTINGS: [&str; 4] =
-    ["COMPONENT_CHECK", "CREDENTIAL_CHECK", "SECRET_CREATION", "SECRET_RECOVERY_DAYS"];
+const SETTINGS: [&str; 5] = [
+    "COMPONENT_CHECK",
+    "CONFIRMATION_MINUTES",
+    "CREDENTIAL_CHECK",
+    "SECRET_CREATION",
+    "SECRET_RECOVERY_DAYS",
+];
 /// The printed token is good for a day's work.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -134,8 +139,15 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
 /// For people, on standard error: requests, and whatever goes wrong.
 fn log() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
-    let ours =
-        ["local", "shared", "publish_changes", "on_flow_status", "on_identity_deleted", "sweep_secrets"];
+    let ours = [
+        "local",
+        "shared",
+        "publish_changes",
+        "on_flow_status",
+        "on_identity_deleted",
+        "sweep_secrets",
+        "reconcile_flows",
+    ];
     let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(ours.map(|name| (name, level)));
     let format = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(filter).init();

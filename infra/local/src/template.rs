@@ -210,7 +210,8 @@ fn content(text: impl Into<String>) -> TemplateError {
 }
 
 /// Whether an event matches a pattern as EventBridge and stream filters know them: every member
-/// named must be there, with one of the values listed or a prefix of it.
+/// named must be there, with one of the values listed, a prefix of it, or
+/// none of some.
 #[must_use]
 pub fn matches(pattern: &Json, event: &Json) -> bool {
     match pattern {
@@ -218,9 +219,13 @@ pub fn matches(pattern: &Json, event: &Json) -> bool {
             members.iter().all(|(name, inner)| event.get(name).is_some_and(|value| matches(inner, value)))
         }
         Json::Array(values) => values.iter().any(|value| {
-            let prefix = value.get("prefix").and_then(Json::as_str);
-            let begins = |prefix| event.as_str().is_some_and(|text| text.starts_with(prefix));
-            prefix.map_or(value == event, begins)
+            if let Some(prefix) = value.get("prefix").and_then(Json::as_str) {
+                return event.as_str().is_some_and(|text| text.starts_with(prefix));
+            }
+            match value.get("anything-but").and_then(Json::as_array) {
+                Some(others) => !others.contains(event),
+                None => value == event,
+            }
         }),
         _ => false,
     }
@@ -256,6 +261,10 @@ mod tests {
         let pattern = json!({"sk": [{"prefix": "READ#"}, "HEAD"]});
         for (key, fits) in [("READ#1", true), ("HEAD", true), ("UNREAD#1", false), ("HEAD#1", false)] {
             assert_eq!(matches(&pattern, &json!({"sk": key})), fits, "{key}");
+        }
+        let pattern = json!({"source": [{"anything-but": ["a", "b"]}]});
+        for (source, fits) in [("a", false), ("b", false), ("c", true)] {
+            assert_eq!(matches(&pattern, &json!({"source": source})), fits, "{source}");
         }
         assert!(!matches(&pattern, &json!({"detail-type": "a"})));
     }

@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::SOURCE;
-use crate::flow::{Actor, Fields, Flow, FlowId, FlowView, SecretId, Status, Timestamp};
+use crate::flow::{Actor, Fields, Flow, FlowId, FlowView, MAX_REPEATS, SecretId, Status, Timestamp};
 use crate::secrets::Secret;
 use crate::store::{Head, SecretHead, SecretRead};
 
@@ -62,8 +62,16 @@ pub fn events_of_change(
             if flow.revision != before.revision {
                 events.push(changed("flowrepo.flow.modified", flow, &flow.actor)?);
             }
-            if flow.status != before.status {
+            if flow.status != before.status || flow.repeats > before.repeats {
                 events.extend(run_event(flow)?);
+            }
+            if flow.repeats > MAX_REPEATS && before.status != flow.status {
+                let data = FailureData {
+                    id: flow.id,
+                    run_id: before.run_id.map(|id| id.to_string()),
+                    reason: flow.status_reason.as_deref(),
+                };
+                events.push(Stamp::of(flow).event("flow.failed", &data, None)?);
             }
         }
         (Some(Head::Live(before)), Some(Head::Deleted(tombstone))) => {
@@ -122,6 +130,15 @@ fn run_event(flow: &Flow) -> Result<Option<Event>, serde_json::Error> {
         }
     }
     Ok(Some(event))
+}
+
+/// The payload of `flow.failed`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailureData<'a> {
+    id: FlowId,
+    run_id: Option<String>,
+    reason: Option<&'a str>,
 }
 
 /// The payload of `flow.starting` and `flow.stopping`.
@@ -324,6 +341,30 @@ mod tests {
         assert_eq!(detail["dataref"], format!("/flows/{}", flow.id));
         assert_eq!(detail["data"]["graph"], Value::Null);
         assert_eq!(detail["data"]["id"], flow.id.to_string());
+    }
+
+    #[test]
+    fn what_nobody_confirms_is_announced_again_for_the_same_run_and_failed_in_the_end() {
+        let flow = flow("");
+        let mut now = flow.start(&Caller::new("bert", None, [])).unwrap().unwrap();
+        let run = now.run_id.unwrap().to_string();
+        let mut ids = std::collections::BTreeSet::new();
+        for repeat in 1..=4 {
+            let limit = std::time::Duration::ZERO;
+            let next = now.overdue(Timestamp::from_millis(u64::MAX), limit).unwrap();
+            let events = events_of_change(Some(&live(&now)), Some(&live(&next))).unwrap();
+            assert_eq!(events.len(), 1);
+            let detail = detail(&events[0]);
+            assert_eq!(detail["data"]["runId"], run);
+            assert!(ids.insert(detail["id"].to_string()), "another event, not the same again");
+            if repeat < 4 {
+                assert_eq!((events[0].name, &detail["data"]["startedBy"]), ("flow.starting", &json!("bert")));
+            } else {
+                assert_eq!(events[0].name, "flow.failed");
+                assert!(detail["data"]["reason"].as_str().unwrap().contains("did not confirm the start"));
+            }
+            now = next;
+        }
     }
 
     #[test]

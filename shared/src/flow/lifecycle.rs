@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,8 @@ use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, too_many_owners};
 use super::{FlowId, ObjectId, Timestamp, read_fields};
 use crate::identity::Caller;
 
+/// How often a start or a stop that nobody confirms is announced again.
+pub(crate) const MAX_REPEATS: u32 = 3;
 /// Reasons from outside are cut after this many characters.
 const MAX_REASON: usize = 1024;
 
@@ -63,6 +66,14 @@ pub struct Actor {
     /// The caller's tenant, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+}
+
+impl Actor {
+    /// The platform itself.
+    #[must_use]
+    pub const fn platform() -> Self {
+        Self { user: String::new(), tenant: None }
+    }
 }
 
 impl From<&Caller> for Actor {
@@ -121,6 +132,12 @@ pub struct Flow {
     pub started_by: Option<String>,
     /// Why the last run ended, when it did not end by itself.
     pub status_reason: Option<String>,
+    /// Since when the status is what it is.
+    pub status_since: Timestamp,
+    /// When the start or stop that waits to be confirmed was announced last.
+    pub announced_at: Option<Timestamp>,
+    /// How often it has been announced again; more than may be once it was given up.
+    pub repeats: u32,
     /// Owners that may take the flow away from its tenant: those it was created with, and those that
     /// one of them or an administrator has added.
     pub stewards: Vec<String>,
@@ -166,6 +183,9 @@ impl Flow {
             run_id: None,
             started_by: None,
             status_reason: None,
+            status_since: now,
+            announced_at: None,
+            repeats: 0,
             stewards,
             created_at: now,
             updated_at: now,
@@ -242,8 +262,7 @@ impl Flow {
                 if !missing.is_empty() {
                     return Err(StartError::Incomplete(missing));
                 }
-                let mut next = self.next(caller.into());
-                next.status = Status::Starting;
+                let mut next = self.next(caller.into()).with_status(Status::Starting);
                 next.run_id = Some(ObjectId::generate());
                 next.started_by = Some(caller.sub.clone());
                 next.status_reason = None;
@@ -255,11 +274,8 @@ impl Flow {
     /// The flow after a stop; `None` when it is stopping or does not run.
     #[must_use]
     pub fn stop(&self, caller: &Caller) -> Option<Self> {
-        matches!(self.status, Status::Starting | Status::Active).then(|| {
-            let mut next = self.next(caller.into());
-            next.status = Status::Stopping;
-            next
-        })
+        let runs = matches!(self.status, Status::Starting | Status::Active);
+        runs.then(|| self.next(caller.into()).with_status(Status::Stopping))
     }
 
     /// The flow after an event of the orchestrator.
@@ -282,17 +298,38 @@ impl Flow {
             | (RunEvent::Stopped, Status::Starting)
             | (RunEvent::Failed(_), Status::Inactive) => return Err(NoEffect::Late),
         };
-        let mut next = self.next(Actor { user: String::new(), tenant: None });
-        next.status = status;
+        let mut next = self.next(Actor::platform()).with_status(status);
         if let RunEvent::Failed(reason) = event {
             let reason = reason.as_deref().unwrap_or("The orchestrator reported that the flow failed.");
             next.status_reason = Some(reason.chars().take(MAX_REASON).collect());
         }
-        if status == Status::Inactive {
-            next.run_id = None;
-            next.started_by = None;
-        }
         Ok(next)
+    }
+
+    /// The flow after this time has passed since its start or stop was announced last and nobody has
+    /// confirmed it: announced again, and inactive after [`MAX_REPEATS`] times; `None` when it does not
+    /// wait for so long.
+    #[must_use]
+    pub fn overdue(&self, now: Timestamp, limit: Duration) -> Option<Self> {
+        let waits = now.since(self.announced_at?);
+        if waits < limit {
+            return None;
+        }
+        let mut next = self.next(Actor::platform());
+        if self.repeats < MAX_REPEATS {
+            next.repeats += 1;
+            next.announced_at = Some(next.changed_at);
+            return Some(next);
+        }
+        let order = if self.status == Status::Starting { "start" } else { "stop" };
+        next = next.with_status(Status::Inactive);
+        next.repeats = MAX_REPEATS + 1;
+        next.status_reason = Some(format!(
+            "The orchestrator did not confirm the {order} since {}, though it was told {} times.",
+            self.status_since,
+            MAX_REPEATS + 1
+        ));
+        Some(next)
     }
 
     /// The flow without this owner; `None` when it is not one. A flow that loses its last owner is
@@ -302,16 +339,29 @@ impl Flow {
         if !self.document.is_owned_by(id) {
             return None;
         }
-        let mut next = self.next(Actor { user: String::new(), tenant: None });
+        let mut next = self.next(Actor::platform());
         next.document.owners.retain(|owner| owner.id != id);
         next.stewards.retain(|steward| steward != id);
         next.revision += 1;
         next.updated_at = next.changed_at;
         if next.document.owners.is_empty() && matches!(self.status, Status::Starting | Status::Active) {
-            next.status = Status::Stopping;
+            next = next.with_status(Status::Stopping);
             next.status_reason = Some("The last owner of the flow was deleted.".into());
         }
         Some(next)
+    }
+
+    fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self.status_since = self.changed_at;
+        self.repeats = 0;
+        let waits = matches!(status, Status::Starting | Status::Stopping);
+        self.announced_at = waits.then_some(self.changed_at);
+        if status == Status::Inactive {
+            self.run_id = None;
+            self.started_by = None;
+        }
+        self
     }
 
     fn next(&self, actor: Actor) -> Self {
@@ -346,7 +396,7 @@ mod tests {
         let mut flow =
             Flow::create(&caller("anna", Some("acme"), &[]), fields(COMPLETE), ComponentCheck::AtStart)
                 .unwrap();
-        flow.status = status;
+        flow = flow.with_status(status);
         flow.run_id = (status != Status::Inactive).then(ObjectId::generate);
         flow
     }
@@ -380,6 +430,37 @@ mod tests {
             assert_eq!(after(&failed, other), late, "failed, other run, {from}");
             let ended = if from == Inactive { repeated } else { late };
             assert_eq!(after(&RunEvent::Stopped, other), ended, "stopped, other run, {from}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_nobody_confirms_is_announced_three_times_more_and_then_given_up() {
+        let limit = Duration::from_mins(5);
+        let anna = caller("anna", None, &[]);
+        let started = flow(Status::Inactive).start(&anna).unwrap().unwrap();
+        for (waiting, order) in [(started.clone(), "start"), (started.stop(&anna).unwrap(), "stop")] {
+            let due = |flow: &Flow| flow.announced_at.unwrap().plus(limit);
+            let mut flow = waiting.clone();
+            for repeat in 1..=MAX_REPEATS {
+                let early = Timestamp::from_millis(due(&flow).millis() - 1);
+                assert_eq!(flow.overdue(early, limit), None);
+                let next = flow.overdue(due(&flow), limit).unwrap();
+                assert_eq!(
+                    (next.repeats, next.status, next.run_id),
+                    (repeat, waiting.status, waiting.run_id)
+                );
+                assert_eq!((next.sequence, next.status_since), (flow.sequence + 1, waiting.status_since));
+                flow = next;
+            }
+            let given_up = flow.overdue(due(&flow), limit).unwrap();
+            assert_eq!(
+                (given_up.status, given_up.run_id, given_up.announced_at),
+                (Status::Inactive, None, None)
+            );
+            assert!(given_up.status_reason.as_ref().unwrap().contains(order));
+            assert_eq!(given_up.overdue(Timestamp::from_millis(u64::MAX), limit), None);
+            let again = given_up.start(&anna).unwrap().unwrap();
+            assert_eq!((again.repeats, again.status_reason.as_deref()), (0, None));
         }
     }
 

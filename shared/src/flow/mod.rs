@@ -14,6 +14,7 @@ pub(crate) use cast::Reader;
 pub use credentials::CredentialCheck;
 pub use document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
 pub use id::{FlowId, InvalidId, ObjectId, SecretId};
+pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Flow, NoEffect, RunEvent, StartError, Status};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, read_fields};
 pub use time::Timestamp;

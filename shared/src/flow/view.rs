@@ -23,6 +23,9 @@ pub struct FlowView<'a> {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_reason: Option<&'a str>,
+    /// When there is more to say than that the flow does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_since: Option<String>,
     #[serde(serialize_with = "as_text")]
     created_at: Timestamp,
     #[serde(serialize_with = "as_text")]
@@ -36,6 +39,8 @@ impl<'a> From<&'a Flow> for FlowView<'a> {
             document: &flow.document,
             status: flow.status,
             status_reason: flow.status_reason.as_deref(),
+            status_since: (flow.status != Status::Inactive || flow.status_reason.is_some())
+                .then(|| flow.status_since.to_string()),
             created_at: flow.created_at,
             updated_at: flow.updated_at,
             id: flow.id,

@@ -157,7 +157,7 @@ impl Secrets {
     }
 
     /// Changes a secret of the caller's: a note, the value as one that counts for nobody, the rest
-    /// with the version that counts, then Secrets Manager's label. Eight calls, or four when the value
+    /// with the version that counts, then Secrets Manager's label. Seven calls, or three when the value
     /// stays.
     ///
     /// # Errors
@@ -290,7 +290,7 @@ impl Secrets {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = ended {
-            tracing::warn!(error = %error, cause = error_cause(&error), "secret.unsettled");
+            tracing::warn!(secret.id = %note.secret, error = %error, cause = error_cause(&error), "secret.unsettled");
         }
     }
 }

@@ -75,12 +75,26 @@ struct LiveItem {
     started_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status_since: Option<Timestamp>,
+    /// Together with the next one the key of [`keys::UNCONFIRMED`]: the shard of a flow that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unconfirmed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    announced_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    repeats: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stewards: Vec<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
     changed_at: Timestamp,
     actor: Actor,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 pub(super) fn head_key(id: FlowId) -> Item {
@@ -104,6 +118,10 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         run_id: flow.run_id,
         started_by: flow.started_by.clone(),
         status_reason: flow.status_reason.clone(),
+        status_since: Some(flow.status_since),
+        unconfirmed: flow.announced_at.map(|_| Partition::shard_of(flow.id).key()),
+        announced_at: flow.announced_at,
+        repeats: flow.repeats,
         stewards: flow.stewards.clone(),
         created_at: flow.created_at,
         updated_at: flow.updated_at,
@@ -146,6 +164,9 @@ pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
         run_id: item.run_id,
         started_by: item.started_by,
         status_reason: item.status_reason,
+        status_since: item.status_since.unwrap_or(item.changed_at),
+        announced_at: item.announced_at,
+        repeats: item.repeats,
         stewards: item.stewards,
         created_at: item.created_at,
         updated_at: item.updated_at,

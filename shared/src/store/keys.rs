@@ -15,6 +15,9 @@ pub(super) const READ: &str = "READ#";
 /// The partition of changes of values that may be half done.
 pub(super) const UNSETTLED: &str = "UNSETTLED";
 
+/// The index of flows that wait for the orchestrator, and the attributes of its key.
+pub(super) const UNCONFIRMED: &str = "unconfirmed";
+
 /// Administrators' listing rows are spread over this many partitions, so that no single one has to
 /// take every write of the installation. Stored rows depend on the number.
 const SHARDS: u8 = 4;
@@ -22,6 +25,11 @@ const SHARDS: u8 = 4;
 /// The partition key of everything that belongs to one flow.
 pub(super) fn flow(id: FlowId) -> String {
     format!("FLOW#{id}")
+}
+
+/// The flow that a partition key belongs to.
+pub(super) fn flow_of(key: &str) -> Option<FlowId> {
+    key.strip_prefix("FLOW#")?.parse().ok()
 }
 
 /// The partition key of everything that belongs to one secret.

@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::config::{self, ConfigError};
-use crate::flow::{Actor, Fault, Flow, FlowId, SecretId};
+use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, Timestamp};
 use item::Row;
 
 pub use item::{Head, Tombstone, read_head};
@@ -28,6 +28,8 @@ pub use secrets::{
     SecretHead, SecretPage, SecretPaging, SecretQuery, SecretRead, read_secret_head, read_secret_read,
 };
 
+/// Flows that wait, of each shard, in one call.
+const MAX_UNCONFIRMED: i32 = 100;
 /// A transaction takes 4 MB; a head may be 400 KB of it.
 const MAX_ROWS_BYTES: usize = 3 * 1024 * 1024;
 
@@ -270,6 +272,42 @@ impl Store {
             .map_err(error)?;
         let rows = output.items.unwrap_or_default().into_iter().map(item::read::<Row>);
         rows.map(|row| row.map(|row| row.sk)).collect()
+    }
+
+    /// Some flows that wait for a start or stop to be confirmed that was announced before this time: the
+    /// first hundred of each shard. One call a shard.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn unconfirmed(&self, announced_before: Timestamp) -> Result<Vec<FlowId>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Key {
+            pk: String,
+        }
+
+        let shards = keys::Partition::all_shards().map(|shard| async move {
+            let call = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(keys::UNCONFIRMED)
+                .key_condition_expression("unconfirmed = :shard AND announcedAt < :before")
+                .expression_attribute_values(":shard", AttributeValue::S(shard.key()))
+                .expression_attribute_values(
+                    ":before",
+                    AttributeValue::N(announced_before.millis().to_string()),
+                )
+                .limit(MAX_UNCONFIRMED);
+            call.send().await.map_err(error)
+        });
+        let mut ids = Vec::new();
+        for output in futures_util::future::try_join_all(shards).await? {
+            for item in output.items.unwrap_or_default() {
+                let key: Key = item::read(item)?;
+                ids.extend(keys::flow_of(&key.pk));
+            }
+        }
+        Ok(ids)
     }
 
     /// Asks the table for an item that is never there.
