@@ -29,8 +29,8 @@ TEMPLATE = Path(".aws-sam/build/template.yaml")
 WORK = Path("target/e2e")
 DECISIONS = WORK / "iam-decisions.jsonl"
 
-# What AWS itself does in a function's name, by its statement. No function makes these calls and the
-# emulator makes them without asking its IAM, so they are compared with what AWS documents.
+# What AWS itself does in a function's name, by its statement, or asks for beyond the call. The emulator
+# does not ask its IAM for it, so these are compared with what AWS documents.
 BY_THE_PLATFORM = {
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
     "WriteItsOwnLog": {"logs:CreateLogStream", "logs:PutLogEvents"},
@@ -42,6 +42,8 @@ BY_THE_PLATFORM = {
     "LetTheMappingCheckTheBucket": {"s3:ListBucket"},
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     "SetAsideEventsThatFailed": {"sqs:SendMessage"},
+    # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
+    "TagItWhenItIsCreated": {"secretsmanager:TagResource"},
 }
 
 passed, failed = [], []

@@ -7,6 +7,7 @@ import threading
 
 from ministack.app import main
 from ministack.core import iam_evaluator
+from ministack.services import secretsmanager
 
 decide, evaluate = iam_evaluator.enforce, iam_evaluator.evaluate
 request = threading.local()
@@ -32,5 +33,18 @@ def remembered_evaluate(context, *policies):
     return evaluate(context, *policies)
 
 
+create_secret = secretsmanager._create_secret
+
+
+def create_secret_in_the_version_asked_for(data):
+    # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html, ClientRequestToken
+    answer = create_secret(data)
+    if answer[0] == 200 and "ClientRequestToken" in data:
+        secret = secretsmanager._secrets[data["Name"]]
+        secret["Versions"] = {data["ClientRequestToken"]: version for version in secret["Versions"].values()}
+    return answer
+
+
+secretsmanager._create_secret = create_secret_in_the_version_asked_for
 iam_evaluator.enforce, iam_evaluator.evaluate = recorded_enforce, remembered_evaluate
 sys.exit(main())
