@@ -123,6 +123,18 @@ impl Config {
         }
     }
 
+    /// `REQUIRE_IF_MATCH`: whether changes of one flow must say which state they are of; default `false`.
+    ///
+    /// # Errors
+    /// When it is neither `true` nor `false`.
+    pub fn require_if_match(&self) -> Result<bool, ConfigError> {
+        match self.optional("REQUIRE_IF_MATCH").as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ConfigError { name: "REQUIRE_IF_MATCH", problem: "is neither true nor false" }),
+        }
+    }
+
     /// `CREDENTIAL_CHECK`: `warn` (default) or `refuse`.
     ///
     /// # Errors

@@ -374,6 +374,27 @@ async fn values_come_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn changes_need_a_condition_where_that_is_the_rule() {
+    let strict = Options { settings: vec![("REQUIRE_IF_MATCH".into(), "true".into())], ..Options::default() };
+    let api = Api::start_local(strict).await;
+    let token = api.token("anna", "acme", ALL);
+    let created = api.post("/flows", &token, complete_flow("x")).await;
+    let path = format!("/flows/{}", created.id());
+    for method in ["PATCH", "DELETE"] {
+        let refused = api.send(method, &path, &token, json!({"name": "y"})).await;
+        assert_eq!(
+            (refused.status, &refused.body["type"]),
+            (428, &json!("/problems/if-match-required")),
+            "{method}"
+        );
+    }
+    let tag = [("if-match", created.header("etag")), ("content-type", "application/json")];
+    assert_eq!(api.send_raw("PATCH", &path, &token, &tag, r#"{"name":"y"}"#).await.status, 200);
+    assert_eq!(api.send_raw("DELETE", &path, &token, &tag, "").await.status, 412);
+    assert_eq!(api.send_raw("DELETE", &path, &token, &[("if-match", "*")], "").await.status, 200);
+}
+
+#[tokio::test]
 async fn all_owners_and_all_secrets_of_a_flow_can_be_replaced_at_once() {
     let api = Api::start().await;
     let token = api.token("anna", "acme", ALL);

@@ -165,9 +165,9 @@ async fn who_may_do_what_with_whose_secret() {
                     assert!(!get.text.contains("correct horse") && !get.text.contains("orders"), "{who}");
                 }
                 assert_eq!(api.get(&format!("{path}/usages"), &token).await.status, statuses[0], "{who}");
-                let patch = api.patch(&path, &token, json!({"name": "other"})).await;
-                assert_eq!(patch.status, statuses[0], "{who}");
-                assert!(!patch.text.contains("correct horse"), "{who}");
+                let renamed = api.patch(&path, &token, json!({"name": "other"})).await;
+                assert_eq!(renamed.status, statuses[0], "{who}");
+                assert!(!renamed.text.contains("correct horse"), "{who}");
                 // Only a user among the owners says who they are.
                 let seizure = api
                     .patch(&path, &token, json!({"owners": [{"id": api.name(sub), "type": "USER"}]}))

@@ -16,6 +16,29 @@ fn expect(status: u16, answer: Answer) -> Answer {
     answer
 }
 
+/// Two secrets of anna's, changed and read, and one of bert's.
+async fn store_secrets(api: &Api, anna: &str, bert: &str, reader: &str) -> [String; 3] {
+    let user = |name: &str| json!({"id": api.name(name), "type": "user"});
+    let simple = json!({"name": "database", "type": "SIMPLE", "value": {"username": "u", "passphrase": "p"}});
+    let secret = expect(201, api.post("/secrets", anna, simple.clone()).await).id();
+    let key = json!({"name": "key", "type": "API_KEY", "value": {"key": "k"}});
+    let key = expect(201, api.post("/secrets", anna, key).await).id();
+    let secret_path = format!("/secrets/{secret}");
+    assert_eq!(expect(200, api.get("/secrets", anna).await).body["meta"]["total"], 2);
+    let value = json!({"value": {"username": "v", "passphrase": "q"}});
+    assert_eq!(
+        expect(200, api.patch(&secret_path, anna, value).await).body["data"]["value"]["username"],
+        "v"
+    );
+    assert_eq!(expect(200, api.get(&secret_path, anna).await).body["data"]["value"]["passphrase"], "***");
+    assert_eq!(expect(200, api.get(&secret_path, reader).await).body["data"]["value"]["passphrase"], "q");
+    let shared = json!({"owners": [user("anna"), user("bert")]});
+    expect(200, api.patch(&secret_path, anna, shared).await);
+    expect(200, api.patch(&secret_path, anna, json!({"owners": [user("anna")]})).await);
+    let left_to_bert = expect(201, api.post("/secrets", bert, simple).await).id();
+    [secret, key, left_to_bert]
+}
+
 #[tokio::test]
 async fn all_of_it_works() {
     let mut api = Api::start().await;
@@ -35,24 +58,8 @@ async fn all_of_it_works() {
     assert_eq!(unknown.header("content-type"), "application/problem+json");
 
     let reader = api.token("anna", "acme", "secrets.secret.readRaw");
-    let simple = json!({"name": "database", "type": "SIMPLE", "value": {"username": "u", "passphrase": "p"}});
-    let secret = expect(201, api.post("/secrets", &anna, simple.clone()).await).id();
-    let key = json!({"name": "key", "type": "API_KEY", "value": {"key": "k"}});
-    let key = expect(201, api.post("/secrets", &anna, key).await).id();
+    let [secret, key, left_to_bert] = store_secrets(&api, &anna, &bert, &reader).await;
     let secret_path = format!("/secrets/{secret}");
-    assert_eq!(expect(200, api.get("/secrets", &anna).await).body["meta"]["total"], 2);
-    let value = json!({"value": {"username": "v", "passphrase": "q"}});
-    assert_eq!(
-        expect(200, api.patch(&secret_path, &anna, value).await).body["data"]["value"]["username"],
-        "v"
-    );
-    assert_eq!(expect(200, api.get(&secret_path, &anna).await).body["data"]["value"]["passphrase"], "***");
-    assert_eq!(expect(200, api.get(&secret_path, &reader).await).body["data"]["value"]["passphrase"], "q");
-    let shared = json!({"owners": [user("anna"), user("bert")]});
-    expect(200, api.patch(&secret_path, &anna, shared).await);
-    expect(200, api.patch(&secret_path, &anna, json!({"owners": [user("anna")]})).await);
-    let left_to_bert = expect(201, api.post("/secrets", &bert, simple).await).id();
-
     let mut one = shared_flow("one");
     one["graph"]["nodes"][0]["credentials_id"] = json!(secret);
     let id = expect(201, api.post("/flows", &anna, one.clone()).await).id();

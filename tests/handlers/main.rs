@@ -9,6 +9,7 @@
 )]
 
 mod calls;
+mod conditions;
 mod events;
 mod failures;
 mod log;

@@ -28,7 +28,7 @@ async fn a_start_or_stop_that_nobody_confirms_ends_inactive_with_a_reason() {
             stack.request("stop-flow", "POST /flows/{id}/stop", &id, &anna, Value::Null).await;
         }
         let since = get(&stack, &id, &anna).await["statusSince"].clone();
-        stack.invoke_later("reconcile-flows", LIMIT - Duration::from_mins(1)).await;
+        stack.invoke_later("reconcile-flows", LIMIT / 2).await;
         for _ in 0..3 {
             stack.invoke_later("reconcile-flows", LIMIT).await;
             let flow = get(&stack, &id, &anna).await;

@@ -97,6 +97,7 @@ impl Stack {
                 store: store.clone(),
                 component_check: ComponentCheck::AtStart,
                 credential_check: CredentialCheck::Warn,
+                require_if_match: false,
             },
             secrets_app: SecretsApp {
                 verifier: Verifier::new(auth).unwrap(),
@@ -202,6 +203,23 @@ impl Stack {
         let answer =
             shared::api::answer(&self.functions.app, create_flow::handle, LambdaEvent::new(event, context));
         let response = serde_json::to_value(answer.await.unwrap()).unwrap();
+        let (status, body) = read(&response);
+        (status, body, response["headers"].clone())
+    }
+
+    /// The same with a header; gives the status, the body and the headers.
+    pub(crate) async fn request_if(
+        &self,
+        function: &str,
+        route: &str,
+        id: &str,
+        token: &str,
+        if_match: &str,
+        body: Value,
+    ) -> (u16, Value, Value) {
+        let mut event = event(route, id, token, &body);
+        event["headers"]["if-match"] = if_match.into();
+        let response = self.functions.invoke(function, event).await.unwrap();
         let (status, body) = read(&response);
         (status, body, response["headers"].clone())
     }

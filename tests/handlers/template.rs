@@ -112,103 +112,105 @@ fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
     }
 }
 
+/// What each function may do, beyond writing its log.
+const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
+    ("answer-unknown-route", &[]),
+    ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus", "secretsmanager:DescribeSecret"]),
+    ("create-flow", &["dynamodb:ConditionCheckItem", "dynamodb:PutItem"]),
+    (
+        "create-secret",
+        &[
+            "dynamodb:DeleteItem",
+            "dynamodb:PutItem",
+            "secretsmanager:CreateSecret",
+            "secretsmanager:DeleteSecret",
+            "secretsmanager:TagResource",
+        ],
+    ),
+    ("delete-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    (
+        "delete-secret",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+            "secretsmanager:DeleteSecret",
+        ],
+    ),
+    ("get-flow", &["dynamodb:GetItem"]),
+    ("get-secret", &["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"]),
+    ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:Query"]),
+    ("list-secret-usages", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
+    ("list-secrets", &["dynamodb:Query"]),
+    ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
+    (
+        "on-identity-deleted",
+        &[
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "secretsmanager:DeleteSecret",
+            "sqs:SendMessage",
+        ],
+    ),
+    (
+        "publish-changes",
+        &[
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+            "events:PutEvents",
+            "s3:ListBucket",
+            "s3:PutObject",
+            "sqs:SendMessage",
+        ],
+    ),
+    ("reconcile-flows", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:SendMessage"]),
+    ("start-flow", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    ("start-flows", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
+    ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
+    (
+        "sweep-secrets",
+        &[
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "secretsmanager:DeleteSecret",
+            "secretsmanager:DescribeSecret",
+            "secretsmanager:UpdateSecretVersionStage",
+            "sqs:SendMessage",
+        ],
+    ),
+    (
+        "update-flow",
+        &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+    ),
+    (
+        "update-flows",
+        &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+    ),
+    (
+        "update-secret",
+        &[
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "secretsmanager:GetSecretValue",
+            "secretsmanager:PutSecretValue",
+            "secretsmanager:UpdateSecretVersionStage",
+        ],
+    ),
+];
+
 #[test]
 fn every_function_may_do_just_what_it_does() {
-    let expected: BTreeMap<&str, &[&str]> = [
-        ("answer-unknown-route", &[][..]),
-        ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus", "secretsmanager:DescribeSecret"]),
-        ("create-flow", &["dynamodb:ConditionCheckItem", "dynamodb:PutItem"]),
-        (
-            "create-secret",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:PutItem",
-                "secretsmanager:CreateSecret",
-                "secretsmanager:DeleteSecret",
-                "secretsmanager:TagResource",
-            ],
-        ),
-        ("delete-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
-        (
-            "delete-secret",
-            &[
-                "dynamodb:BatchGetItem",
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:Query",
-                "dynamodb:UpdateItem",
-                "secretsmanager:DeleteSecret",
-            ],
-        ),
-        ("get-flow", &["dynamodb:GetItem"]),
-        ("get-secret", &["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"]),
-        ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:Query"]),
-        ("list-secret-usages", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
-        ("list-secrets", &["dynamodb:Query"]),
-        ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
-        (
-            "on-identity-deleted",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:Query",
-                "secretsmanager:DeleteSecret",
-                "sqs:SendMessage",
-            ],
-        ),
-        (
-            "publish-changes",
-            &[
-                "dynamodb:DescribeStream",
-                "dynamodb:GetRecords",
-                "dynamodb:GetShardIterator",
-                "dynamodb:ListStreams",
-                "events:PutEvents",
-                "s3:ListBucket",
-                "s3:PutObject",
-                "sqs:SendMessage",
-            ],
-        ),
-        ("reconcile-flows", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:SendMessage"]),
-        ("start-flow", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
-        ("start-flows", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
-        ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
-        ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
-        (
-            "sweep-secrets",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:Query",
-                "secretsmanager:DeleteSecret",
-                "secretsmanager:DescribeSecret",
-                "secretsmanager:UpdateSecretVersionStage",
-                "sqs:SendMessage",
-            ],
-        ),
-        (
-            "update-flow",
-            &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
-        ),
-        (
-            "update-flows",
-            &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
-        ),
-        (
-            "update-secret",
-            &[
-                "dynamodb:DeleteItem",
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "secretsmanager:GetSecretValue",
-                "secretsmanager:PutSecretValue",
-                "secretsmanager:UpdateSecretVersionStage",
-            ],
-        ),
-    ]
-    .into();
+    let expected = BTreeMap::from(ACTIONS);
     let root = template();
     assert_eq!(expected.keys().copied().collect::<Vec<_>>(), NAMES);
     let mut keys = BTreeMap::new();

@@ -17,10 +17,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 /// Settings of the functions that the environment may choose, and those of `AUTH_…`.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
     "COMPONENT_CHECK",
     "CONFIRMATION_MINUTES",
     "CREDENTIAL_CHECK",
+    "REQUIRE_IF_MATCH",
     "SECRET_CREATION",
     "SECRET_RECOVERY_DAYS",
 ];

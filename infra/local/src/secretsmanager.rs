@@ -111,8 +111,8 @@ impl SecretsManager {
             Some(secret) if secret.is_deleted => Err(INVALID),
             Some(secret) => Ok(secret.clone()),
         };
-        let mut answer =
-            json!({"ARN": format!("arn:aws:secretsmanager:local:000000000000:secret:{name}"), "Name": name});
+        let arn = format!("arn:aws:secretsmanager:local:000000000000:secret:{name}");
+        let answer = json!({"ARN": arn, "Name": name});
         let changed = match operation {
             "GetSecretValue" => {
                 let secret = live()?;
@@ -122,18 +122,17 @@ impl SecretsManager {
                     None => secret.versions.iter().find(|(_, version)| version.labels.contains(label)),
                 }
                 .ok_or(NOT_FOUND)?;
-                answer["VersionId"] = json!(id);
-                answer["VersionStages"] = json!(version.labels);
-                answer["SecretString"] = json!(version.value);
-                return Ok(answer);
+                return Ok(
+                    json!({"ARN": arn, "Name": name, "VersionId": id, "VersionStages": version.labels,
+                    "SecretString": version.value}),
+                );
             }
             "DescribeSecret" => {
                 let secret = found.ok_or(NOT_FOUND)?;
                 let labelled = secret.versions.iter().filter(|(_, version)| !version.labels.is_empty());
                 let labels: BTreeMap<_, _> =
                     labelled.map(|(id, version)| (id, version.labels.clone())).collect();
-                answer["VersionIdsToStages"] = json!(labels);
-                return Ok(answer);
+                return Ok(json!({"ARN": arn, "Name": name, "VersionIdsToStages": labels}));
             }
             "CreateSecret" => {
                 let version = text("ClientRequestToken").ok_or(PARAMETER)?;

@@ -7,6 +7,7 @@ mod flows;
 mod headers;
 mod list;
 mod parameters;
+mod precondition;
 mod problem;
 mod respond;
 mod secrets;
@@ -26,6 +27,7 @@ pub use body::{Body, read_body};
 pub use deadline::Deadline;
 pub use flows::{MAX_BULK_WRITE, change_flow, check_credentials, control_many, patch, start_flow, stop_flow};
 pub use list::{list_query, page_response, usage_query};
+pub use precondition::{Current, Precondition};
 pub use problem::{Problem, Wording};
 pub use respond::{bulk_response, deleted, flow_response, json, plain_flow, run_response};
 pub use secrets::{
@@ -43,6 +45,8 @@ pub struct App {
     pub component_check: ComponentCheck,
     /// What becomes of literal credentials.
     pub credential_check: CredentialCheck,
+    /// Whether changes of one flow must say which state they are of.
+    pub require_if_match: bool,
 }
 
 /// Why a function cannot start.
@@ -75,6 +79,7 @@ impl App {
             store: Store::new(aws, config.table_name()?),
             component_check: config.component_check()?,
             credential_check: config.credential_check()?,
+            require_if_match: config.require_if_match()?,
         })
     }
 

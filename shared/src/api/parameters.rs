@@ -66,6 +66,7 @@ impl Parameters {
 
     /// `page[after]`: a cursor that `decode` reads, or nothing for the beginning; never together with a
     /// number.
+    #[allow(clippy::option_option, reason = "no cursor and one for the beginning are different things")]
     pub(super) fn page_after<T>(
         &mut self,
         number: Option<usize>,

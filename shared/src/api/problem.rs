@@ -2,6 +2,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::Response;
+use super::precondition::Current;
 use super::respond::body;
 use crate::flow::{Fault, Flow, FlowId, StartError, Status, bounded};
 use crate::identity::AuthError;
@@ -62,6 +63,12 @@ pub enum Problem {
     /// The last run has not ended.
     #[error("the flow is stopping")]
     Stopping,
+    /// The flow is not in the state that the client says.
+    #[error("the flow has been changed")]
+    PreconditionFailed(Box<Current>),
+    /// The client has to say which state it changes.
+    #[error("the request has no condition")]
+    PreconditionRequired,
     /// There is no such route.
     #[error("there is no such route")]
     RouteNotFound,
@@ -189,6 +196,14 @@ impl Problem {
             Self::NotInactive(..) => {
                 Kind(StatusCode::CONFLICT, "flow-not-inactive", "The flow is not inactive")
             }
+            Self::PreconditionFailed(_) => {
+                Kind(StatusCode::PRECONDITION_FAILED, "flow-changed", "The flow has been changed meanwhile")
+            }
+            Self::PreconditionRequired => Kind(
+                StatusCode::PRECONDITION_REQUIRED,
+                "if-match-required",
+                "The request must say which state of the flow it changes",
+            ),
             Self::Stopping => Kind(StatusCode::CONFLICT, "flow-stopping", "The flow is stopping"),
             Self::RouteNotFound => Kind(StatusCode::NOT_FOUND, "route-not-found", "There is no such route"),
             Self::MethodNotAllowed(_) => {
@@ -246,6 +261,20 @@ impl Problem {
             Self::NotInactive(status, wording) => {
                 vec![entry(&wording.not_inactive(*status), "flow.not_inactive")]
             }
+            Self::PreconditionFailed(current) => {
+                let Current { etag, changed_by, changed_at } = &**current;
+                let mut entry = entry("Flow has been changed meanwhile", "flow.changed");
+                entry.insert("etag".into(), etag.as_str().into());
+                entry.insert("changedBy".into(), changed_by.as_str().into());
+                entry.insert("changedAt".into(), changed_at.to_string().into());
+                vec![entry]
+            }
+            Self::PreconditionRequired => {
+                vec![entry(
+                    "If-Match is required: send the ETag of the flow as you know it",
+                    "if_match.required",
+                )]
+            }
             Self::Stopping => vec![entry("Flow is stopping", "flow.stopping")],
             Self::RouteNotFound => vec![entry("Not found", "route.not_found")],
             Self::MethodNotAllowed(_) => {
@@ -272,6 +301,11 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
+            Self::PreconditionFailed(current) => {
+                if let Ok(etag) = HeaderValue::from_str(&current.etag) {
+                    headers.insert(header::ETAG, etag);
+                }
+            }
             Self::MethodNotAllowed(methods) => {
                 if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
                     headers.insert(header::ALLOW, methods);

@@ -162,7 +162,7 @@ enum BulkItem<'a> {
 }
 
 /// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
-fn etag(flow: &Flow) -> Result<String, Problem> {
+pub(super) fn etag(flow: &Flow) -> Result<String, Problem> {
     let document = serde_json::to_vec(&flow.document)?;
     let hash = digest(&SHA256, &document);
     let hash = URL_SAFE_NO_PAD.encode(hash.as_ref().get(..6).unwrap_or_default());

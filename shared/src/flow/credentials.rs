@@ -190,9 +190,10 @@ impl<'de> Visitor<'de> for Search<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let Self { is_credential, pointer, found } = self;
         let length = pointer.len();
-        let mut index = 0;
+        let mut index = 0_usize;
         loop {
-            pointer.push_str(&format!("/{index}"));
+            pointer.push('/');
+            pointer.push_str(&index.to_string());
             let next = elements.next_element_seed(Search { is_credential, pointer, found })?;
             pointer.truncate(length);
             index += 1;

@@ -147,8 +147,10 @@ pub struct Flow {
     pub updated_at: Timestamp,
     /// When anything was last changed.
     pub changed_at: Timestamp,
-    /// Who changed it last.
+    /// Who changed anything last.
     pub actor: Actor,
+    /// Who changed the document last.
+    pub author: Actor,
 }
 
 impl Flow {
@@ -191,6 +193,7 @@ impl Flow {
             updated_at: now,
             changed_at: now,
             actor: caller.into(),
+            author: caller.into(),
         })
     }
 
@@ -224,9 +227,7 @@ impl Flow {
             next.stewards.retain(|id| document.is_owned_by(id));
         }
         next.document = document;
-        next.revision += 1;
-        next.updated_at = next.changed_at;
-        Ok(Some(next))
+        Ok(Some(next.revised()))
     }
 
     /// Whether the caller may take the flow away from its tenant.
@@ -342,13 +343,20 @@ impl Flow {
         let mut next = self.next(Actor::platform());
         next.document.owners.retain(|owner| owner.id != id);
         next.stewards.retain(|steward| steward != id);
-        next.revision += 1;
-        next.updated_at = next.changed_at;
+        next = next.revised();
         if next.document.owners.is_empty() && matches!(self.status, Status::Starting | Status::Active) {
             next = next.with_status(Status::Stopping);
             next.status_reason = Some("The last owner of the flow was deleted.".into());
         }
         Some(next)
+    }
+
+    /// Another revision of the document.
+    fn revised(mut self) -> Self {
+        self.revision += 1;
+        self.updated_at = self.changed_at;
+        self.author = self.actor.clone();
+        self
     }
 
     fn with_status(mut self, status: Status) -> Self {

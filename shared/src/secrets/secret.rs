@@ -34,6 +34,7 @@ pub struct SecretOwner {
 
 impl SecretOwner {
     /// The owners that make a secret this user's: itself, and its tenant.
+    #[must_use]
     pub fn of(user: &str, tenant: Option<&str>) -> Vec<Self> {
         let tenant = tenant.map(|id| Self { id: id.into(), kind: OwnerType::Tenant });
         std::iter::once(Self { id: user.into(), kind: OwnerType::User }).chain(tenant).collect()
@@ -374,7 +375,7 @@ mod tests {
         Caller::new(sub, Some(tenant).filter(|tenant| !tenant.is_empty()), [])
     }
 
-    fn simple(more: Value) -> Value {
+    fn simple(more: &Value) -> Value {
         let mut body = json!({"name": "db", "type": "SIMPLE", "value": {"username": "u", "passphrase": "p"}});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
@@ -404,8 +405,8 @@ mod tests {
     #[test]
     fn a_body_may_be_wrapped_and_pointers_say_so() {
         let anna = caller("anna", "acme");
-        let (bare, _) = create(&anna, &simple(json!({"domain": "d"}))).unwrap();
-        let (wrapped, _) = create(&anna, &json!({"data": simple(json!({}))})).unwrap();
+        let (bare, _) = create(&anna, &simple(&json!({"domain": "d"}))).unwrap();
+        let (wrapped, _) = create(&anna, &json!({"data": simple(&json!({}))})).unwrap();
         assert_eq!((bare.name.as_str(), wrapped.name.as_str()), ("db", "db"));
         assert_eq!(
             faults(create(&anna, &json!({"data": {"type": "X", "value": {}}}))),
@@ -424,9 +425,9 @@ mod tests {
     #[test]
     fn a_secret_is_its_creators_until_it_is_shared() {
         let anna = caller("anna", "acme");
-        assert_eq!(owners(&create(&anna, &simple(json!({}))).unwrap().0), ["USER#anna"]);
+        assert_eq!(owners(&create(&anna, &simple(&json!({}))).unwrap().0), ["USER#anna"]);
         let shared =
-            simple(json!({"owners": [{"id": "acme", "type": "tenant"}, {"id": "bert", "type": "USER"}]}));
+            simple(&json!({"owners": [{"id": "acme", "type": "tenant"}, {"id": "bert", "type": "USER"}]}));
         assert_eq!(owners(&create(&anna, &shared).unwrap().0), ["USER#anna", "TENANT#acme", "USER#bert"]);
         for (bad, place, reason) in [
             (json!([{"id": "globex", "type": "TENANT"}]), "/owners/0/id", "owner.tenant.foreign"),
@@ -434,14 +435,14 @@ mod tests {
             (json!([{"id": "globex", "type": "group"}]), "/owners/0/type", "owner.type.unknown"),
             (json!([{"type": "USER"}]), "/owners/0/id", "owner.id.required"),
         ] {
-            assert_eq!(faults(create(&anna, &simple(json!({"owners": bad})))), [(place.into(), reason)]);
+            assert_eq!(faults(create(&anna, &simple(&json!({"owners": bad})))), [(place.into(), reason)]);
         }
     }
 
     #[test]
     fn only_a_user_among_the_owners_changes_them_and_stays_one() {
         let (anna, bert) = (caller("anna", "acme"), caller("bert", "acme"));
-        let secret = create(&anna, &simple(json!({"owners": [{"id": "acme", "type": "TENANT"}]}))).unwrap();
+        let secret = create(&anna, &simple(&json!({"owners": [{"id": "acme", "type": "TENANT"}]}))).unwrap();
         let seizure = json!({"owners": [{"id": "bert", "type": "USER"}]});
         assert!(matches!(patch(&bert, &secret, &seizure), Err(SecretError::OwnersOfOthers)));
         let same = json!({"name": "new", "owners": [{"id": "acme", "type": "TENANT"}, {"id": "anna", "type": "USER"}]});
@@ -457,7 +458,7 @@ mod tests {
     #[test]
     fn only_another_value_is_another_version() {
         let anna = caller("anna", "");
-        let secret = create(&anna, &simple(json!({}))).unwrap();
+        let secret = create(&anna, &simple(&json!({}))).unwrap();
         let version = |body| patch(&anna, &secret, &body).unwrap().map(|(next, _)| next.version);
         assert_eq!(version(json!({"name": "other"})), Some(secret.0.version));
         assert_eq!(version(json!({"domain": null, "type": "SIMPLE", "name": "db"})), None);

@@ -229,14 +229,12 @@ fn version_id(id: SecretId, version: ObjectId) -> String {
 
 /// A tag may hold letters, digits, spaces and some signs; other bytes become `=` and two hex digits.
 fn tag_value(text: &str) -> String {
-    let mut value = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b' ' | b'.' | b'_' | b':' | b'/' | b'+' | b'-' | b'@' => value.push(byte.into()),
-            _ if byte.is_ascii_alphanumeric() => value.push(byte.into()),
-            _ => value.push_str(&format!("={byte:02X}")),
-        }
-    }
+    let escaped = text.bytes().map(|byte| match byte {
+        b' ' | b'.' | b'_' | b':' | b'/' | b'+' | b'-' | b'@' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("={byte:02X}"),
+    });
+    let mut value: String = escaped.collect();
     value.truncate(MAX_TAG);
     value
 }

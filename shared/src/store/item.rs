@@ -90,6 +90,8 @@ struct LiveItem {
     updated_at: Timestamp,
     changed_at: Timestamp,
     actor: Actor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    author: Option<Actor>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
@@ -127,6 +129,7 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         updated_at: flow.updated_at,
         changed_at: flow.changed_at,
         actor: flow.actor.clone(),
+        author: Some(flow.author.clone()),
     };
     with_key(head_key(flow.id), &item)
 }
@@ -171,6 +174,7 @@ pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
         created_at: item.created_at,
         updated_at: item.updated_at,
         changed_at: item.changed_at,
+        author: item.author.unwrap_or_else(|| item.actor.clone()),
         actor: item.actor,
     })))
 }
