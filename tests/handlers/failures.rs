@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use tests::{ALL, complete_flow};
-use tracing::Level;
 
 use crate::log::Log;
 use crate::stack::{Fault, Stack};
@@ -80,7 +79,7 @@ async fn the_health_check_fails_with_what_it_depends_on() {
 #[tokio::test]
 async fn logs_name_no_token_no_body_and_no_claim() {
     let stack = Stack::start().await;
-    let log = Log::start(Level::TRACE);
+    let log = Log::start();
 
     let anna = stack.token("canary-sub", "canary-tenant", ALL);
     let (_, created) =

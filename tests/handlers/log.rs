@@ -1,54 +1,58 @@
 //! What the functions log.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use serde_json::Value;
 use tracing::Level;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// Everything that is logged on this thread while it lives.
-pub(crate) struct Log {
-    buffer: Buffer,
-    _guard: DefaultGuard,
+thread_local! {
+    /// What this thread's test has logged, if it wants to know.
+    static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
+/// Everything that is logged on this thread while it lives, at every level.
+pub(crate) struct Log;
+
 impl Log {
-    pub(crate) fn start(level: Level) -> Self {
-        let buffer = Buffer::default();
-        let (filter, format) = shared::telemetry::layers(buffer.clone(), level);
-        let subscriber = tracing_subscriber::registry().with(format).with(filter);
-        Self { buffer, _guard: tracing::subscriber::set_default(subscriber) }
+    pub(crate) fn start() -> Self {
+        // One subscriber for all tests: whether a place logs at all is decided once for the process.
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let (filter, format) = shared::telemetry::layers(|| ThisThread, Level::TRACE);
+            tracing_subscriber::registry().with(format).with(filter).init();
+        });
+        LINES.set(Some(Vec::new()));
+        Self
     }
 
     /// The lines since the last time.
+    #[allow(clippy::unused_self, reason = "they are kept only while it lives")]
     pub(crate) fn take(&self) -> Vec<Value> {
-        let bytes = std::mem::take(&mut *self.buffer.0.lock().unwrap());
+        let bytes = LINES.replace(Some(Vec::new())).unwrap();
         let lines = std::str::from_utf8(&bytes).unwrap().lines();
         lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+impl Drop for Log {
+    fn drop(&mut self) {
+        LINES.set(None);
+    }
+}
 
-impl Write for Buffer {
+struct ThisThread;
+
+impl Write for ThisThread {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Buffer {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use tests::{ALL, complete_flow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tracing::Level;
 
 use crate::log::Log;
 use crate::stack::{Stack, event};
@@ -18,7 +17,7 @@ async fn a_report_that_comes_too_late_is_told_from_one_that_has_nothing_to_do() 
     let anna = stack.token("anna", "acme", ALL);
     let (_, created) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
     let id = created["data"]["id"].as_str().unwrap();
-    let log = Log::start(Level::DEBUG);
+    let log = Log::start();
     // The outcome that is logged, and what is measured.
     let report = async |kind: &str, id: &str, run: Option<&str>| {
         log.take();

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use shared::flow::{ComponentCheck, Flow, read_fields};
 use shared::identity::Caller;
 use tests::complete_flow;
-use tracing::Level;
 
 use crate::log::Log;
 use crate::stack::{Fault, Stack};
@@ -98,7 +97,7 @@ async fn what_the_bus_does_not_take_stays_in_the_stream() {
 async fn what_is_published_and_what_is_not_is_measured() {
     let stack = Stack::start().await;
     let records = [record("1", &image(&stack, "1").await), record("2", &image(&stack, "2").await)];
-    let log = Log::start(Level::DEBUG);
+    let log = Log::start();
     let measured = || -> Vec<(String, u64)> {
         let lines = log.take().into_iter().filter(|line| line["message"] == "metric");
         lines.map(|line| (line["metric"].as_str().unwrap().into(), line["value"].as_u64().unwrap())).collect()

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local::aws::SECRETS_PREFIX;
 use serde_json::{Value, json};
 use tests::{ALL, complete_flow};
-use tracing::Level;
 
 use crate::log::Log;
 use crate::stack::{Fault, Stack};
@@ -330,7 +329,7 @@ async fn nobody_gets_a_value_that_is_not_recorded() {
 async fn a_value_is_nowhere_but_in_secrets_manager() {
     const CANARY: &str = "c4n4ry";
     let stack = Stack::start().await;
-    let log = Log::start(Level::TRACE);
+    let log = Log::start();
     let (anna, reader, eve) =
         (stack.token("anna", "acme", ALL), stack.token("anna", "acme", READER), stack.token("eve", "", ALL));
     let mut shown = Vec::new();

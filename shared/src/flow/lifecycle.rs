@@ -308,7 +308,7 @@ impl Flow {
     }
 
     /// The flow after this time has passed since its start or stop was announced last and nobody has
-    /// confirmed it: announced again, and inactive after [`MAX_REPEATS`] times; `None` when it does not
+    /// confirmed it: announced again, and inactive after three times; `None` when it does not
     /// wait for so long.
     #[must_use]
     pub fn overdue(&self, now: Timestamp, limit: Duration) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! Secrets: their values are in Secrets Manager and nowhere else, all the rest is in the table. No
 //! transaction covers both, so each change of a value notes itself in the table before it begins
-//! ([`Unsettled`]); whatever is left half done is found by its note and settled.
+//! (`Unsettled`); whatever is left half done is found by its note and settled.
 
 mod secret;
 mod value;
