@@ -173,13 +173,8 @@ impl Store {
         let at_once = if status_of_head.is_some() { limit.max(MAX_BATCH) } else { limit };
         loop {
             let call = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(partition.key()))
+                .query(partition.key())
                 .scan_index_forward(!(by_time && query.order.descending))
-                .consistent_read(true)
                 .set_limit(i32::try_from(at_once).ok().filter(|_| filter.0.is_empty()))
                 .set_exclusive_start_key(start);
             let output = filter.apply(call, query.order.key).send().await.map_err(error)?;

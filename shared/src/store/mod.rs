@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -228,6 +229,16 @@ impl Store {
         }
     }
 
+    /// A question to one partition, whose answer has all that was written before it.
+    fn query(&self, partition: String) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(partition))
+            .consistent_read(true)
+    }
+
     /// Does all of these writes or none.
     async fn write(&self, writes: Vec<TransactWriteItem>) -> Result<Written, Error> {
         match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
@@ -258,13 +269,8 @@ impl Store {
     ) -> Result<Vec<FlowId>, Error> {
         let partition = keys::Partition::Owner(owner.into());
         let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", AttributeValue::S(partition.key()))
+            .query(partition.key())
             .projection_expression("pk, sk")
-            .consistent_read(true)
             .set_exclusive_start_key(after.map(|id| partition.position(id)))
             .limit(limit)
             .send()

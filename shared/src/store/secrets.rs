@@ -274,14 +274,10 @@ impl Store {
         before: ObjectId,
     ) -> Result<Vec<Unsettled>, Error> {
         let call = self
-            .client
-            .query()
-            .table_name(&self.table)
+            .query(keys::UNSETTLED.into())
             .key_condition_expression("pk = :pk AND sk < :before")
-            .expression_attribute_values(":pk", AttributeValue::S(keys::UNSETTLED.into()))
             .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
             .set_exclusive_start_key(after.map(|id| keys::item(keys::UNSETTLED, &id.to_string())))
-            .consistent_read(true)
             .limit(MAX_NOTES);
         let output = call.send().await.map_err(error)?;
         output.items.unwrap_or_default().into_iter().map(read).collect()
@@ -338,16 +334,8 @@ impl Store {
         let mut secrets = Vec::new();
         let mut start = after.map(|id| row_key(owner, id));
         loop {
-            let call = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(keys::secrets_of(owner)))
-                .consistent_read(true)
-                .set_limit(i32::try_from(limit).ok())
-                .set_exclusive_start_key(start);
-            let output = call.send().await.map_err(error)?;
+            let call = self.query(keys::secrets_of(owner)).set_limit(i32::try_from(limit).ok());
+            let output = call.set_exclusive_start_key(start).send().await.map_err(error)?;
             for row in output.items.unwrap_or_default() {
                 secrets.push(read(row)?);
             }
@@ -369,12 +357,7 @@ impl Store {
         limit: i32,
     ) -> Result<Vec<SecretId>, Error> {
         let call = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", AttributeValue::S(keys::secrets_of(owner)))
-            .consistent_read(true)
+            .query(keys::secrets_of(owner))
             .set_exclusive_start_key(after.map(|id| row_key(owner, id)))
             .limit(limit);
         let output = call.send().await.map_err(error)?;
@@ -390,12 +373,7 @@ impl Store {
         let mut start: Option<FlowId> = None;
         loop {
             let call = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(partition.key()))
-                .consistent_read(true)
+                .query(partition.key())
                 .set_limit(i32::try_from(MAX_BATCH).ok())
                 .set_exclusive_start_key(start.map(|id| partition.position(id)));
             let output = call.send().await.map_err(error)?;
