@@ -374,6 +374,50 @@ async fn values_come_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_flow_is_patched_in_the_language_that_the_client_speaks() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let mut flow = complete_flow("x");
+    flow["graph"]["nodes"][0]["fields"] = json!({"a": 1, "b": 2});
+    let path = format!("/flows/{}", api.post("/flows", &token, flow).await.id());
+    let send = async |media: &str, body: Value| {
+        api.send_raw("PATCH", &path, &token, &[("content-type", media)], body.to_string()).await
+    };
+    let merge = "application/merge-patch+json; charset=utf-8";
+    let merged = send(merge, json!({"name": "y", "type": null})).await;
+    assert_eq!(
+        (merged.status, &merged.body["data"]["name"], merged.body["data"].get("type")),
+        (200, &json!("y"), None)
+    );
+    assert_eq!(merged.body["data"]["graph"]["nodes"][0]["fields"], json!({"a": 1, "b": 2}));
+    let operations = json!([
+        {"op": "test", "path": "/name", "value": "y"},
+        {"op": "remove", "path": "/graph/nodes/0/fields/a"},
+        {"op": "add", "path": "/graph/nodes/0/fields/c", "value": 3},
+    ]);
+    let operated = send("application/json-patch+json", operations.clone()).await;
+    assert_eq!(operated.status, 200, "{operated:?}");
+    assert_eq!(operated.body["data"]["graph"]["nodes"][0]["fields"], json!({"b": 2, "c": 3}));
+    let again = send("application/json-patch+json", operations).await;
+    assert_eq!((again.status, &again.body["type"]), (409, &json!("/problems/patch-not-applicable")));
+    let languages = "application/json, application/merge-patch+json, application/json-patch+json";
+    assert_eq!(operated.header("accept-patch"), languages);
+    let other = send("application/vnd.acme+json", json!({"name": "z"})).await;
+    assert_eq!((other.status, other.header("accept-patch")), (415, languages));
+    for (media, body) in [
+        (merge, json!([])),
+        ("application/json-patch+json", json!({"op": "add"})),
+        ("application/json-patch+json", json!([{"op": "conjure", "path": "/name"}])),
+        (merge, json!({"graph": null})),
+    ] {
+        assert_eq!(send(media, body.clone()).await.status, 400, "{media} {body}");
+    }
+    // What was shown is what is put together: read-only members stay as they are.
+    let whole = api.get(&path, &token).await.body["data"].clone();
+    assert_eq!(send(merge, whole.clone()).await.body["data"], whole);
+}
+
+#[tokio::test]
 async fn changes_need_a_condition_where_that_is_the_rule() {
     let strict = Options { settings: vec![("REQUIRE_IF_MATCH".into(), "true".into())], ..Options::default() };
     let api = Api::start_local(strict).await;

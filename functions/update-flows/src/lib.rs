@@ -4,8 +4,8 @@ use lambda_http::http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Deadline, MAX_BULK_WRITE, Problem, Request, Response, Wording, bulk_response, change_flow,
-    patch, read_body,
+    App, Body, Deadline, FlowPatch, MAX_BULK_WRITE, Problem, Request, Response, Wording, bulk_response,
+    change_flow, patch, read_body,
 };
 use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, read_fields};
 use shared::identity::{Caller, Permission};
@@ -45,8 +45,9 @@ async fn update(app: &App, caller: &Caller, item: Option<Fields<'_>>, room: usiz
     let text = serde_json::from_str::<Value>(id)?.as_str().map_or_else(|| id.to_owned(), Into::into);
     let wording = Wording::Item(text.chars().take(64).collect());
     let id: FlowId = text.parse().map_err(|_| Problem::FlowNotFound(wording.clone()))?;
+    let changes = FlowPatch::Members(fields);
     let decide = |flow: &Flow| {
-        let change = patch(app, caller, flow, &fields, &wording)?;
+        let change = patch(app, caller, flow, &changes, &wording)?;
         let result = if let Change::Save(next) = &change { next } else { flow };
         if result.answer_size() > room { Err(Problem::TooLarge) } else { Ok(change) }
     };

@@ -6,7 +6,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Problem, Request};
-use crate::flow::{Fields, read_fields};
+use crate::flow::{Fields, Patch, read_fields};
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -42,9 +42,50 @@ impl<'a> Body<'a> {
 /// 415 when it says it is not JSON, 413 when it is too large, 400 when it is not JSON, or neither an
 /// object nor an array.
 pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
-    if !is_json(request) {
-        return Err(Problem::UnsupportedMediaType);
+    let is_json = media_type(request).is_none_or(|media| {
+        let subtype = media.strip_prefix("application/");
+        subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+    });
+    if is_json { read_json(request) } else { Err(Problem::UnsupportedMediaType) }
+}
+
+/// What a `PATCH` of one flow says.
+pub enum FlowPatch<'a> {
+    /// `application/json`, or no type: members that replace the flow's own.
+    Members(Fields<'a>),
+    /// One of the standard languages.
+    Standard(Patch),
+}
+
+/// The languages of patches, as `Accept-Patch` (RFC 5789, 3.1) has them.
+pub(super) const PATCHES: &str =
+    "application/json, application/merge-patch+json, application/json-patch+json";
+
+/// Reads a patch of a flow in the language that it says it is in.
+///
+/// # Errors
+/// 415 when it is in another one, and as [`read_body`].
+pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
+    let text = || std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
+    match media_type(request).as_deref() {
+        None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
+        Some("application/merge-patch+json") => {
+            // A body that is missing is an empty object.
+            let fields = read_json(request)?.object()?;
+            Ok(FlowPatch::Standard(Patch::Merge(serde_json::to_value(fields)?)))
+        }
+        Some("application/json-patch+json") => {
+            read_json(request)?;
+            let operations = serde_json::from_str(text()).map_err(|error| {
+                Problem::InvalidBody(format!("Expecting an array of operations (RFC 6902): {error}"))
+            })?;
+            Ok(FlowPatch::Standard(Patch::Operations(operations)))
+        }
+        Some(_) => Err(Problem::UnsupportedPatch),
     }
+}
+
+fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     let bytes = request.body().as_ref();
     if bytes.len() > MAX_BYTES {
         return Err(Problem::TooLarge);
@@ -66,16 +107,14 @@ pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     .ok_or_else(|| Problem::InvalidBody("Expecting an object or an array".into()))
 }
 
-/// Whether the body is `application/json` or some `application/*+json`, or does not say.
-fn is_json(request: &Request) -> bool {
+/// The media type of the body in lower case; none when it does not say. Two are no type.
+fn media_type(request: &Request) -> Option<String> {
     let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
-    let Some(value) = types.next() else {
-        return true;
-    };
-    let value = value.to_str().unwrap_or_default();
-    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let subtype = media.strip_prefix("application/");
-    types.next().is_none() && subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+    let value = types.next()?.to_str().unwrap_or_default();
+    if types.next().is_some() {
+        return Some(String::new());
+    }
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
 /// JSON that every consumer of a flow can read. Parts of a body are passed on as they were sent, so

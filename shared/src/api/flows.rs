@@ -3,12 +3,12 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Body;
 use super::respond::{json as answer, run_response};
 use super::serve::{log_problem, request_id};
 use super::{App, Deadline, Problem, Request, Response, Wording, read_body, scope};
+use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Fields, Flow, FlowId, Status};
+use crate::flow::{CredentialCheck, Flow, FlowId, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -37,21 +37,24 @@ pub async fn change_flow(
     app.store.change(id, decide).await?.ok_or_else(not_found)
 }
 
-/// What a PATCH with these members makes of a flow.
+/// What a PATCH makes of a flow.
 ///
 /// # Errors
-/// 409 while it runs, 400 when it would not be valid.
+/// 409 while it runs or when the patch does not fit it, 400 when it would not be valid.
 pub fn patch(
     app: &App,
     caller: &Caller,
     flow: &Flow,
-    fields: &Fields<'_>,
+    patch: &FlowPatch<'_>,
     wording: &Wording,
 ) -> Result<Change, Problem> {
     if flow.status != Status::Inactive {
         return Err(Problem::NotInactive(flow.status, wording.clone()));
     }
-    let next = flow.patch(caller, fields.clone(), app.component_check)?;
+    let next = match patch {
+        FlowPatch::Members(fields) => flow.patch(caller, fields.clone(), app.component_check)?,
+        FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check)?,
+    };
     if let Some(next) = &next {
         check_credentials(app, next)?;
     }

@@ -23,7 +23,7 @@ use crate::flow::{ComponentCheck, CredentialCheck, FlowId, InvalidId, SecretId};
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
 
-pub use body::{Body, read_body};
+pub use body::{Body, FlowPatch, read_body, read_patch};
 pub use deadline::Deadline;
 pub use flows::{MAX_BULK_WRITE, change_flow, check_credentials, control_many, patch, start_flow, stop_flow};
 pub use list::{list_query, page_response, usage_query};

@@ -2,9 +2,10 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::Response;
+use super::body::PATCHES;
 use super::precondition::Current;
 use super::respond::body;
-use crate::flow::{Fault, Flow, FlowId, StartError, Status, bounded};
+use crate::flow::{Fault, Flow, FlowId, PatchError, StartError, Status, bounded};
 use crate::identity::AuthError;
 use crate::secrets::{SecretError, VaultError};
 use crate::store;
@@ -30,6 +31,12 @@ pub enum Problem {
     /// The body is in a language the route does not read.
     #[error("the media type is not supported")]
     UnsupportedMediaType,
+    /// The body is in a language in which no flow is patched.
+    #[error("the language of the patch is not supported")]
+    UnsupportedPatch,
+    /// A patch has no place in the flow, or its test fails.
+    #[error("the patch does not fit the flow: {0}")]
+    PatchNotApplicable(String),
     /// The body is larger than 1 MiB, or a flow larger than an item.
     #[error("the request is too large")]
     TooLarge,
@@ -168,6 +175,14 @@ impl Problem {
             Self::UnsupportedMediaType => {
                 Kind(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
             }
+            Self::UnsupportedPatch => Kind(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The patch must be in another language",
+            ),
+            Self::PatchNotApplicable(_) => {
+                Kind(StatusCode::CONFLICT, "patch-not-applicable", "The patch does not fit the flow")
+            }
             Self::TooLarge => Kind(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::PageTooLarge => {
                 Kind(StatusCode::PAYLOAD_TOO_LARGE, "page-too-large", "The page is too large")
@@ -248,6 +263,10 @@ impl Problem {
             Self::InvalidId => vec![entry("Invalid id", "id.invalid")],
             Self::InvalidBody(message) => vec![entry(message, "body.invalid")],
             Self::UnsupportedMediaType => vec![entry("unsupported media type", "body.media_type")],
+            Self::UnsupportedPatch => {
+                vec![entry(&format!("Expecting one of {PATCHES}"), "body.media_type")]
+            }
+            Self::PatchNotApplicable(message) => vec![entry(message, "patch.not_applicable")],
             Self::TooLarge => vec![entry("request entity too large", "body.too_large")],
             Self::PageTooLarge => {
                 vec![entry(
@@ -301,6 +320,9 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
+            Self::UnsupportedPatch => {
+                headers.insert("accept-patch", HeaderValue::from_static(PATCHES));
+            }
             Self::PreconditionFailed(current) => {
                 if let Ok(etag) = HeaderValue::from_str(&current.etag) {
                     headers.insert(header::ETAG, etag);
@@ -351,6 +373,16 @@ impl From<AuthError> for Problem {
 impl From<Vec<Fault>> for Problem {
     fn from(faults: Vec<Fault>) -> Self {
         Self::InvalidFlow(faults)
+    }
+}
+
+impl From<PatchError> for Problem {
+    fn from(error: PatchError) -> Self {
+        match error {
+            PatchError::NotApplicable(message) => Self::PatchNotApplicable(message),
+            PatchError::TooLarge => Self::TooLarge,
+            PatchError::Invalid(faults) => Self::InvalidFlow(faults),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::body::PATCHES;
 use super::headers::none_match;
 use super::problem::{INCOMPLETE, fault_entry};
 use super::serve::{log_problem, request_id};
@@ -173,6 +174,7 @@ fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Pro
     let headers = response.headers_mut();
     headers
         .insert(header::ETAG, HeaderValue::from_str(etag).map_err(|error| Problem::Internal(error.into()))?);
+    headers.insert("accept-patch", HeaderValue::from_static(PATCHES));
     // The tag does not cover the run: a cache must not answer for it.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

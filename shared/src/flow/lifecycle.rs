@@ -211,7 +211,18 @@ impl Flow {
         let stored = serde_json::value::to_raw_value(&self.document).map_err(|_| Vec::new())?;
         let mut merged = read_fields(&stored).unwrap_or_default();
         merged.extend(fields);
-        let mut document = Document::parse(merged, check)?;
+        self.with_document(caller, Document::parse(merged, check)?)
+    }
+
+    /// The flow with this document instead; `None` when that is the same.
+    ///
+    /// # Errors
+    /// When its owners would be too many.
+    pub(super) fn with_document(
+        &self,
+        caller: &Caller,
+        mut document: Document,
+    ) -> Result<Option<Self>, Vec<Fault>> {
         if !caller.is_admin() {
             document.tenant = self.document.tenant.clone();
         }

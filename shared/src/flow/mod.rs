@@ -7,6 +7,7 @@ mod document;
 mod id;
 mod lifecycle;
 mod parse;
+mod patch;
 mod time;
 mod view;
 
@@ -17,5 +18,6 @@ pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Flow, NoEffect, RunEvent, StartError, Status};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, read_fields};
+pub use patch::{Patch, PatchError};
 pub use time::Timestamp;
 pub use view::{FlowView, MAX_ANSWER_BYTES};

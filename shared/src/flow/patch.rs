@@ -1,0 +1,229 @@
+//! Patches in the two standard languages: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902). Both are
+//! of the flow as clients see it.
+
+use std::collections::HashMap;
+
+use json_patch::PatchOperation;
+use serde_json::Value;
+
+use super::document::{Document, Field, Json};
+use super::{ComponentCheck, Fault, Flow, FlowView, Node, read_fields};
+use crate::identity::Caller;
+
+/// As much as a body may be, twice: copies in a patch could make any size of little.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// As deep as a body may be.
+const MAX_DEPTH: usize = 100;
+/// Operations of one patch.
+const MAX_OPERATIONS: usize = 1000;
+
+/// A change of a flow in a standard language.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// RFC 7396: what the flow is to look like where it is to change; `null` removes.
+    Merge(Value),
+    /// RFC 6902: operations, all or none.
+    Operations(Vec<PatchOperation>),
+}
+
+/// Why a patch makes no flow.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchError {
+    /// An operation has no place in the flow, or its test fails.
+    #[error("{0}")]
+    NotApplicable(String),
+    /// The result is larger or deeper than a flow may be, or the operations are too many.
+    #[error("the patch is too large")]
+    TooLarge,
+    /// The result is no valid flow.
+    #[error("the flow is not valid")]
+    Invalid(Vec<Fault>),
+}
+
+impl Flow {
+    /// The flow after a patch; `None` when it changes nothing. The flow must be inactive.
+    ///
+    /// # Errors
+    /// See [`PatchError`].
+    pub fn patched(
+        &self,
+        caller: &Caller,
+        patch: &Patch,
+        check: ComponentCheck,
+    ) -> Result<Option<Self>, PatchError> {
+        let mut view = serde_json::to_value(FlowView::from(self)).unwrap_or_default();
+        match patch {
+            Patch::Merge(changes) => json_patch::merge(&mut view, changes),
+            Patch::Operations(operations) => apply(&mut view, operations)?,
+        }
+        if depth(&view) > MAX_DEPTH {
+            return Err(PatchError::TooLarge);
+        }
+        let text = view.to_string();
+        if text.len() > MAX_BYTES {
+            return Err(PatchError::TooLarge);
+        }
+        let raw = serde_json::from_str(&text).ok().and_then(read_fields);
+        let fields = raw.ok_or_else(|| PatchError::NotApplicable("the flow would be no object".into()))?;
+        let mut document = Document::parse(fields, check).map_err(PatchError::Invalid)?;
+        document.keep_texts_of(&self.document);
+        self.with_document(caller, document).map_err(PatchError::Invalid)
+    }
+}
+
+/// One operation after the other, so that no copy is made that would be too large.
+fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchError> {
+    if operations.len() > MAX_OPERATIONS {
+        return Err(PatchError::TooLarge);
+    }
+    let mut bytes = view.to_string().len();
+    for operation in operations {
+        bytes += match operation {
+            PatchOperation::Copy(copy) => copy.from.resolve(view).map_or(0, |value| value.to_string().len()),
+            PatchOperation::Add(add) => add.value.to_string().len(),
+            PatchOperation::Replace(replace) => replace.value.to_string().len(),
+            PatchOperation::Remove(_) | PatchOperation::Move(_) | PatchOperation::Test(_) => 0,
+        };
+        if bytes > MAX_BYTES {
+            return Err(PatchError::TooLarge);
+        }
+        json_patch::patch_unsafe(view, std::slice::from_ref(operation))
+            .map_err(|error| PatchError::NotApplicable(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
+        _ => 1,
+    }
+}
+
+impl Document {
+    /// Gives back the texts of what a patch has left as it was: on its way through a patch JSON loses
+    /// the order of its members and digits beyond a double.
+    fn keep_texts_of(&mut self, stored: &Self) {
+        keep(&mut self.flow_settings, &stored.flow_settings);
+        let nodes: HashMap<&str, &Node> =
+            stored.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+        for node in &mut self.graph.nodes {
+            if let Some(stored) = nodes.get(node.id.as_str()) {
+                keep(&mut node.fields, &stored.fields);
+                keep(&mut node.node_settings, &stored.node_settings);
+            }
+        }
+        let (Field::Value(edges), Field::Value(stored)) = (&mut self.graph.edges, &stored.graph.edges) else {
+            return;
+        };
+        for edge in edges {
+            let ends = |other: &&super::Edge| (&other.source, &other.target) == (&edge.source, &edge.target);
+            let found = stored.iter().find(ends).and_then(|edge| edge.config.value());
+            if let (Field::Value(config), Some(stored)) = (&mut edge.config, found) {
+                keep(&mut config.mapper, &stored.mapper);
+            }
+        }
+    }
+}
+
+fn keep(json: &mut Field<Json>, stored: &Field<Json>) {
+    let value = |json: &Json| serde_json::from_str::<Value>(json.0.get()).ok();
+    if let (Field::Value(now), Field::Value(before)) = (&*json, stored)
+        && value(now) == value(before)
+    {
+        *json = Field::Value(before.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const FIELDS: &str = r#"{"z":1.0,"a":12345678901234567890123,"b":[ 1 ]}"#;
+
+    fn caller() -> Caller {
+        Caller::new("anna", Some("acme"), [])
+    }
+
+    fn flow() -> Flow {
+        let body = format!(
+            r#"{{"name":"n","description":"d","graph":{{"nodes":[{{"id":"a","fields":{FIELDS}}},{{"id":"b"}}],"edges":[{{"source":"a","target":"b","config":{{"mapper":{FIELDS}}}}}]}},"flowSettings":{FIELDS}}}"#
+        );
+        Flow::create(&caller(), serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart).unwrap()
+    }
+
+    fn merged(changes: Value) -> Result<Option<Flow>, PatchError> {
+        flow().patched(&caller(), &Patch::Merge(changes), ComponentCheck::AtStart)
+    }
+
+    fn operated(operations: Value) -> Result<Option<Flow>, PatchError> {
+        let operations = serde_json::from_value(operations).unwrap();
+        flow().patched(&caller(), &Patch::Operations(operations), ComponentCheck::AtStart)
+    }
+
+    #[test]
+    fn a_merge_changes_what_it_names_and_null_removes() {
+        let next = merged(json!({"name": "m", "description": null, "graph": {"edges": []}}));
+        assert!(matches!(next, Err(PatchError::Invalid(_))), "two nodes need an edge");
+        let next = merged(json!({"name": "m", "description": null})).unwrap().unwrap();
+        assert_eq!((next.document.name.value().unwrap().as_str(), next.revision), ("m", 2));
+        assert!(next.document.description.is_absent());
+        assert!(merged(json!({"name": "n", "id": "other", "createdAt": "1"})).unwrap().is_none());
+        assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable(_))));
+        assert!(matches!(merged(json!({"status": "active"})), Err(PatchError::Invalid(_))));
+    }
+
+    #[test]
+    fn operations_are_done_in_order_and_all_or_none() {
+        let next = operated(json!([
+            {"op": "test", "path": "/status", "value": "inactive"},
+            {"op": "add", "path": "/graph/nodes/-", "value": {"id": "c"}},
+            {"op": "replace", "path": "/graph/edges/0/target", "value": "c"},
+            {"op": "remove", "path": "/description"},
+            {"op": "copy", "from": "/name", "path": "/type"},
+        ]));
+        let document = next.unwrap().unwrap().document;
+        assert_eq!((document.graph.nodes.len(), document.kind.value().unwrap().as_str()), (3, "n"));
+        for refused in [
+            json!([{"op": "test", "path": "/name", "value": "other"}]),
+            json!([{"op": "remove", "path": "/nowhere"}]),
+            json!([{"op": "add", "path": "/graph/nodes/9", "value": {}}]),
+        ] {
+            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable(_))), "{refused}");
+        }
+        let invalid = operated(json!([{"op": "remove", "path": "/graph"}]));
+        assert!(matches!(invalid, Err(PatchError::Invalid(_))));
+    }
+
+    #[test]
+    fn what_a_patch_leaves_keeps_its_text() {
+        for next in [
+            merged(
+                json!({"name": "m", "graph": {"edges": [{"source": "a", "target": "b", "config": {"mapper": serde_json::from_str::<Value>(FIELDS).unwrap()}}]}}),
+            ),
+            operated(json!([{"op": "replace", "path": "/name", "value": "m"}])),
+        ] {
+            let text = serde_json::to_string(&next.unwrap().unwrap().document).unwrap();
+            assert_eq!(text.matches(FIELDS).count(), 3, "{text}");
+        }
+        assert!(operated(json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());
+    }
+
+    #[test]
+    fn no_patch_makes_more_than_a_flow_may_be() {
+        let bomb: Vec<_> = (0..40)
+            .map(|n| json!({"op": "copy", "from": "/flowSettings", "path": format!("/flowSettings/x{n}")}))
+            .collect();
+        assert!(matches!(operated(json!(bomb)), Err(PatchError::TooLarge)));
+        let many = vec![json!({"op": "test", "path": "/name", "value": "n"}); MAX_OPERATIONS + 1];
+        assert!(matches!(operated(json!(many)), Err(PatchError::TooLarge)));
+        let deep = (0..90).fold(json!(1), |inner, _| json!({"x": inner}));
+        let mut operations = vec![json!({"op": "add", "path": "/flowSettings/x", "value": deep.clone()})];
+        let below = "/x".repeat(60);
+        operations.push(json!({"op": "add", "path": format!("/flowSettings/x{below}"), "value": deep}));
+        assert!(matches!(operated(json!(operations)), Err(PatchError::TooLarge)));
+    }
+}
