@@ -28,6 +28,16 @@ static COLD: AtomicBool = AtomicBool::new(true);
 /// The dimension of a request's metrics: the gateway's route key, of which there are only so many.
 const ROUTE: &str = "Route";
 
+/// The crates of the project that log by themselves.
+pub const OURS: [&str; 6] = [
+    "shared",
+    "publish_changes",
+    "on_flow_status",
+    "on_identity_deleted",
+    "sweep_secrets",
+    "reconcile_flows",
+];
+
 /// Starts logging to standard output, at `LOG_LEVEL` (default `info`).
 pub fn init() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
@@ -43,15 +53,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
-    let ours = [
-        "shared",
-        "publish_changes",
-        "on_flow_status",
-        "on_identity_deleted",
-        "sweep_secrets",
-        "reconcile_flows",
-    ];
-    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(ours.map(|name| (name, level)));
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(OURS.map(|name| (name, level)));
     let format = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     (filter, format.with_target(false).with_writer(writer))
 }

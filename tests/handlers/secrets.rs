@@ -247,6 +247,26 @@ async fn changes_at_once_all_count_and_the_last_one_stays() {
     check_settled(&stack, "changes at once").await;
 }
 
+#[tokio::test]
+async fn a_change_that_a_deletion_overtakes_is_404() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    for round in 0..10 {
+        let id = create(&stack, &anna, "p").await;
+        let delete = stack.request("delete-secret", "DELETE /secrets/{id}", &id, &anna, Value::Null);
+        let passphrase = format!("q {round}");
+        let (changed, (deleted, _)) = tokio::join!(patch(&stack, &anna, &id, &passphrase), delete);
+        assert!(matches!((changed, deleted), (200 | 404, 204)), "{changed} {deleted}");
+    }
+    // Told in between that the value is gone, it looks again whether the secret is.
+    let id = create(&stack, &anna, "p").await;
+    let gone = json!({"__type": "InvalidRequestException", "message": "marked for deletion"});
+    stack.vault.fail([Fault::Pass, Fault::Answer(400, gone)]);
+    assert_eq!(patch(&stack, &anna, &id, "q").await, 200);
+    stack.sweep().await;
+    check_settled(&stack, "overtaken by deletions").await;
+}
+
 /// A flow whose second node uses this secret.
 fn using(secret: &str) -> Value {
     let mut flow = complete_flow("uses it");

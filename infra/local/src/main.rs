@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use local::aws::{BUS, SECRETS_PREFIX, TABLE, UNREADABLE_QUEUE};
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server, default_folder};
+use shared::telemetry::OURS;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -140,16 +141,8 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
 /// For people, on standard error: requests, and whatever goes wrong.
 fn log() {
     let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
-    let ours = [
-        "local",
-        "shared",
-        "publish_changes",
-        "on_flow_status",
-        "on_identity_deleted",
-        "sweep_secrets",
-        "reconcile_flows",
-    ];
-    let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(ours.map(|name| (name, level)));
+    let ours = OURS.into_iter().chain(["local"]).map(|name| (name, level));
+    let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(ours);
     let format = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(format).with(filter).init();
 }

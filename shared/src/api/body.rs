@@ -76,8 +76,11 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
         }
         Some("application/json-patch+json") => {
             read_json(request)?;
+            // The error itself may repeat a part of the body.
             let operations = serde_json::from_str(text()).map_err(|error| {
-                Problem::InvalidBody(format!("Expecting an array of operations (RFC 6902): {error}"))
+                let (line, column) = (error.line(), error.column());
+                let place = format!("line {line} column {column}");
+                Problem::InvalidBody(format!("Expecting an array of operations (RFC 6902) at {place}"))
             })?;
             Ok(FlowPatch::Standard(Patch::Operations(operations)))
         }

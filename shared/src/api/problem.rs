@@ -35,7 +35,7 @@ pub enum Problem {
     #[error("the language of the patch is not supported")]
     UnsupportedPatch,
     /// A patch has no place in the flow, or its test fails.
-    #[error("the patch does not fit the flow: {0}")]
+    #[error("the patch does not fit the flow")]
     PatchNotApplicable(String),
     /// The body is larger than 1 MiB, or a flow larger than an item.
     #[error("the request is too large")]

@@ -10,12 +10,14 @@ use super::document::{Document, Field, Json};
 use super::{ComponentCheck, Fault, Flow, FlowView, Node, read_fields};
 use crate::identity::Caller;
 
-/// As much as a body may be, twice: copies in a patch could make any size of little.
+/// As much as a body may be, twice: for the result, and for all that operations bring somewhere.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// As deep as a body may be.
 const MAX_DEPTH: usize = 100;
 /// Operations of one patch.
 const MAX_OPERATIONS: usize = 1000;
+/// Why an operation fails is told in as many characters.
+const MAX_MESSAGE: usize = 300;
 
 /// A change of a flow in a standard language.
 #[derive(Clone, Debug)]
@@ -71,24 +73,30 @@ impl Flow {
     }
 }
 
-/// One operation after the other, so that no copy is made that would be too large.
+/// One operation after the other, each only if what it brings stays small and flat: copies could make
+/// any size of little, and any depth, which no thread has the stack to walk.
 fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchError> {
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooLarge);
     }
     let mut bytes = view.to_string().len();
     for operation in operations {
-        bytes += match operation {
-            PatchOperation::Copy(copy) => copy.from.resolve(view).map_or(0, |value| value.to_string().len()),
-            PatchOperation::Add(add) => add.value.to_string().len(),
-            PatchOperation::Replace(replace) => replace.value.to_string().len(),
-            PatchOperation::Remove(_) | PatchOperation::Move(_) | PatchOperation::Test(_) => 0,
+        let brought = match operation {
+            PatchOperation::Add(add) => Some(&add.value),
+            PatchOperation::Replace(replace) => Some(&replace.value),
+            PatchOperation::Copy(copy) => copy.from.resolve(view).ok(),
+            PatchOperation::Move(moved) => moved.from.resolve(view).ok(),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => None,
         };
-        if bytes > MAX_BYTES {
-            return Err(PatchError::TooLarge);
+        if let Some(value) = brought {
+            bytes += value.to_string().len();
+            if bytes > MAX_BYTES || operation.path().tokens().count() + depth(value) > MAX_DEPTH {
+                return Err(PatchError::TooLarge);
+            }
         }
-        json_patch::patch_unsafe(view, std::slice::from_ref(operation))
-            .map_err(|error| PatchError::NotApplicable(error.to_string()))?;
+        json_patch::patch_unsafe(view, std::slice::from_ref(operation)).map_err(|error| {
+            PatchError::NotApplicable(error.to_string().chars().take(MAX_MESSAGE).collect())
+        })?;
     }
     Ok(())
 }
@@ -218,6 +226,14 @@ mod tests {
             .map(|n| json!({"op": "copy", "from": "/flowSettings", "path": format!("/flowSettings/x{n}")}))
             .collect();
         assert!(matches!(operated(json!(bomb)), Err(PatchError::TooLarge)));
+        // Into its own innermost, again and again: twice as deep each time.
+        let mut leaf = "/flowSettings/x".to_owned();
+        let mut doubling = vec![json!({"op": "add", "path": leaf, "value": {}})];
+        for _ in 0..16 {
+            doubling.push(json!({"op": "copy", "from": "/flowSettings", "path": format!("{leaf}/y")}));
+            leaf = format!("{leaf}/y{}", leaf.replace("/flowSettings", ""));
+        }
+        assert!(matches!(operated(json!(doubling)), Err(PatchError::TooLarge)));
         let many = vec![json!({"op": "test", "path": "/name", "value": "n"}); MAX_OPERATIONS + 1];
         assert!(matches!(operated(json!(many)), Err(PatchError::TooLarge)));
         let deep = (0..90).fold(json!(1), |inner, _| json!({"x": inner}));

@@ -181,11 +181,18 @@ impl Secrets {
                     self.store.note_unsettled(&note).await?;
                     is_noted = true;
                 }
-                if let (false, Some(previous)) = (is_current, before.previous) {
-                    // What counts must have its label before another version is put there.
-                    self.vault.promote(id, before.version, previous).await?;
+                let put = async {
+                    if let (false, Some(previous)) = (is_current, before.previous) {
+                        // What counts must have its label before another version is put there.
+                        self.vault.promote(id, before.version, previous).await?;
+                    }
+                    self.vault.put(&next, &value).await
+                };
+                match put.await {
+                    // It was deleted in between, or is about to be.
+                    Err(VaultError::Missing) => continue,
+                    result => result?,
                 }
-                self.vault.put(&next, &value).await?;
             }
             if !self.store.replace_secret(&before, &next).await? {
                 continue;
@@ -240,8 +247,7 @@ impl Secrets {
                 continue;
             }
             let note = Unsettled { destroy: true, ..Unsettled::of(id) };
-            let nobody = Actor { user: String::new(), tenant: None };
-            if self.store.delete_secret(&before, nobody, None, &note).await? {
+            if self.store.delete_secret(&before, Actor::platform(), None, &note).await? {
                 // What fails here is tried again by the sweep; the event need not come again for it.
                 let destroyed = self.vault.destroy(id).await;
                 self.done(&note, destroyed).await;

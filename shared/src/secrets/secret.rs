@@ -309,7 +309,7 @@ impl Secret {
         if !self.owners.contains(owner) {
             return None;
         }
-        let mut next = self.clone().changed_by(Actor { user: String::new(), tenant: None });
+        let mut next = self.clone().changed_by(Actor::platform());
         next.owners.retain(|other| other != owner);
         Some(next)
     }

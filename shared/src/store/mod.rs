@@ -224,7 +224,11 @@ impl Store {
                     let newer = newer.map(read_head).transpose()?.and_then(Head::live);
                     Ok(Committed::Overtaken(newer.map(Box::new)))
                 }
-                None => Err(refused_secrets(before, after, &secrets, refused)),
+                // Only what is there afterwards has secrets to check.
+                None => Err(match after {
+                    Some(after) => refused_secrets(before, after, &secrets, refused),
+                    None => Error::Unavailable("a condition failed that was not set".into()),
+                }),
             },
         }
     }
@@ -357,20 +361,19 @@ where
 /// Why a flow may not take up secrets whose checks failed; the checks come after the head.
 fn refused_secrets(
     before: Option<&Flow>,
-    after: Option<&Flow>,
+    after: &Flow,
     secrets: &BTreeSet<SecretId>,
     failed: Vec<(usize, Option<Item>)>,
 ) -> Error {
     let mut unknown = BTreeSet::new();
     for (place, secret) in failed {
-        let id = place.checked_sub(1).and_then(|place| secrets.iter().nth(place));
-        let actor = after.map(|flow| &flow.actor);
-        if actor.is_some_and(|actor| secrets::is_held(secret, actor)) {
-            return Error::Unavailable("a secret is being deleted".into());
+        match secrets::is_held(secret, &after.actor) {
+            Ok(false) => unknown.extend(place.checked_sub(1).and_then(|place| secrets.iter().nth(place))),
+            Ok(true) => return Error::Unavailable("a secret is being deleted".into()),
+            Err(error) => return error,
         }
-        unknown.extend(id);
     }
-    Error::UnknownSecrets(after.map(|flow| flow.unknown_secrets(before, &unknown)).unwrap_or_default())
+    Error::UnknownSecrets(after.unknown_secrets(before, &unknown))
 }
 
 fn refused(failure: aws_sdk_dynamodb::error::BuildError) -> Error {

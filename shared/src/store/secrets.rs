@@ -430,9 +430,10 @@ fn lapsed() -> ObjectId {
 }
 
 /// Whether this is the head of a secret that the actor may use, were it not being deleted.
-pub(super) fn is_held(head: Option<Item>, actor: &Actor) -> bool {
-    let secret = head.and_then(|head| read_secret_head(head).ok()).and_then(SecretHead::live);
-    secret.is_some_and(|secret| secret.is_owned_by(&SecretOwner::of(&actor.user, actor.tenant.as_deref())))
+pub(super) fn is_held(head: Option<Item>, actor: &Actor) -> Result<bool, Error> {
+    let secret = head.map(read_secret_head).transpose()?.and_then(SecretHead::live);
+    let own = SecretOwner::of(&actor.user, actor.tenant.as_deref());
+    Ok(secret.is_some_and(|secret| secret.is_owned_by(&own)))
 }
 
 fn unchanged(
