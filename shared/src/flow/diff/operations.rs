@@ -1,0 +1,355 @@
+use json_patch::jsonptr::{PointerBuf, Token};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
+use serde_json::Value;
+
+use super::members;
+use super::pairs::Pairs;
+use crate::flow::Document;
+
+/// As many as a patch that is sent to a flow may have; rather than more, a larger value is replaced.
+const MAX_OPERATIONS: usize = 1000;
+/// The paths of those operations, for the same reason.
+const MAX_PATHS: usize = 256 * 1024;
+
+/// The operations (RFC 6902) that turn the one into the other, as clients see flows: at most 1000, and
+/// not much larger than the document itself. `None` when a document has a number beyond a double, which
+/// no patch can say.
+#[must_use]
+pub fn json_patch(from: &Document, to: &Document) -> Option<Patch> {
+    let (Ok(Value::Object(from)), Ok(Value::Object(to))) =
+        (serde_json::to_value(from), serde_json::to_value(to))
+    else {
+        return None;
+    };
+    let parts = members(&from, &to).map(|(name, old, new)| {
+        let mut writer = Writer::default();
+        writer.below(name.into(), old, new);
+        (name, new, writer.operations)
+    });
+    let mut parts: Vec<_> = parts.collect();
+    if parts.iter().map(|(_, _, operations)| operations.len()).sum::<usize>() > MAX_OPERATIONS {
+        // Only owners, graph and settings need more than one operation.
+        for (name, new, operations) in &mut parts {
+            if let Some(value) = new.filter(|_| operations.len() > MAX_OPERATIONS / 4) {
+                let path = PointerBuf::from_tokens([*name]);
+                *operations = vec![PatchOperation::Replace(ReplaceOperation { path, value: value.clone() })];
+            }
+        }
+    }
+    Some(Patch(parts.into_iter().flat_map(|(_, _, operations)| operations).collect()))
+}
+
+/// Writes operations, each for the document as those before it have left it.
+#[derive(Default)]
+struct Writer<'a> {
+    path: Vec<Token<'a>>,
+    operations: Vec<PatchOperation>,
+    /// The bytes of their paths.
+    paths: usize,
+}
+
+/// How much was written before.
+#[derive(Clone, Copy)]
+struct Mark {
+    operations: usize,
+    paths: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn below(&mut self, name: Token<'a>, from: Option<&'a Value>, to: Option<&'a Value>) {
+        self.path.push(name);
+        self.change(from, to);
+        self.path.pop();
+    }
+
+    fn change(&mut self, from: Option<&'a Value>, to: Option<&'a Value>) {
+        let mark = Mark { operations: self.operations.len(), paths: self.paths };
+        match (from, to) {
+            (Some(Value::Object(old)), Some(Value::Object(new))) => {
+                for (name, old, new) in members(old, new) {
+                    self.below(name.into(), old, new);
+                    if self.is_too_much_since(mark) {
+                        break;
+                    }
+                }
+            }
+            (Some(Value::Array(old)), Some(Value::Array(new))) => self.array(old, new, mark),
+            _ => return self.whole(from, to),
+        }
+        if self.is_too_much_since(mark) {
+            self.operations.truncate(mark.operations);
+            self.paths = mark.paths;
+            self.whole(from, to);
+        }
+    }
+
+    fn whole(&mut self, from: Option<&Value>, to: Option<&Value>) {
+        if from == to {
+            return;
+        }
+        let path = PointerBuf::from_tokens(&self.path);
+        self.paths += path.as_str().len();
+        self.operations.push(match (from, to.cloned()) {
+            (Some(_), Some(value)) => PatchOperation::Replace(ReplaceOperation { path, value }),
+            (None, Some(value)) => PatchOperation::Add(AddOperation { path, value }),
+            (_, None) => PatchOperation::Remove(RemoveOperation { path }),
+        });
+    }
+
+    const fn is_too_much_since(&self, mark: Mark) -> bool {
+        self.operations.len() - mark.operations > MAX_OPERATIONS || self.paths - mark.paths > MAX_PATHS
+    }
+
+    /// Elements that are in both and in the same order stay; between them others are replaced, added
+    /// and removed.
+    fn array(&mut self, from: &'a [Value], to: &'a [Value], mark: Mark) {
+        let start = if from.len() == to.len() { 0 } else { common(from.iter().zip(to)) };
+        let from = from.get(start..).unwrap_or_default();
+        let to = to.get(start..).unwrap_or_default();
+        let end = if from.len() == to.len() { 0 } else { common(from.iter().rev().zip(to.iter().rev())) };
+        let from = from.get(..from.len() - end).unwrap_or_default();
+        let to = to.get(..to.len() - end).unwrap_or_default();
+        let pairs = Pairs::of(from, to, &[|element| name_of(element), |element| ends_of(element)]);
+        let staying = longest_ascending(&pairs.origins);
+        let (mut next_old, mut next_new) = (0, 0);
+        for (new, old) in staying {
+            let between = (from.get(next_old..old), to.get(next_new..new));
+            self.run(between.0.unwrap_or_default(), between.1.unwrap_or_default(), start + next_new, mark);
+            self.below(Token::from(start + new), from.get(old), to.get(new));
+            if self.is_too_much_since(mark) {
+                return;
+            }
+            (next_old, next_new) = (old + 1, new + 1);
+        }
+        let rest = (from.get(next_old..), to.get(next_new..));
+        self.run(rest.0.unwrap_or_default(), rest.1.unwrap_or_default(), start + next_new, mark);
+    }
+
+    /// Turns some elements, of which the first is at `start`, into others.
+    fn run(&mut self, from: &'a [Value], to: &'a [Value], start: usize, mark: Mark) {
+        for index in 0..from.len().max(to.len()) {
+            match (from.get(index), to.get(index)) {
+                (Some(old), Some(new)) if name_of(old).or(name_of(new)).is_some() => {
+                    self.path.push(Token::from(start + index));
+                    self.whole(Some(old), Some(new));
+                    self.path.pop();
+                }
+                // With each that is removed the next one moves to its place.
+                (old, None) => self.below(Token::from(start + to.len()), old, None),
+                (old, new) => self.below(Token::from(start + index), old, new),
+            }
+            if self.is_too_much_since(mark) {
+                return;
+            }
+        }
+    }
+}
+
+/// How many pairs are of equals before the first that is not.
+fn common<'a>(pairs: impl Iterator<Item = (&'a Value, &'a Value)>) -> usize {
+    pairs.take_while(|(old, new)| old == new).count()
+}
+
+/// What an element is called: an edge by its ends and its id, anything else by its id.
+type Name<'a> = (Option<(&'a str, &'a str)>, Option<&'a Value>);
+
+fn name_of(element: &Value) -> Option<Name<'_>> {
+    let (ends, id) = (ends_of(element), element.get("id"));
+    if ends.is_some() || id.is_some() { Some((ends.and_then(|(ends, _)| ends), id)) } else { None }
+}
+
+fn ends_of(element: &Value) -> Option<Name<'_>> {
+    Some((Some((element.get("source")?.as_str()?, element.get("target")?.as_str()?)), None))
+}
+
+/// The longest ascending subsequence, each with its place.
+fn longest_ascending(numbers: &[Option<usize>]) -> Vec<(usize, usize)> {
+    // Of each length the one that ends lowest: its last number and the place of that.
+    let mut ends: Vec<(usize, usize)> = Vec::new();
+    let mut before = vec![None; numbers.len()];
+    for (place, number) in numbers.iter().enumerate() {
+        let Some(number) = *number else { continue };
+        let length = ends.partition_point(|(end, _)| *end < number);
+        let shorter = length.checked_sub(1).and_then(|length| ends.get(length));
+        if let Some(before) = before.get_mut(place) {
+            *before = shorter.map(|(_, place)| *place);
+        }
+        match ends.get_mut(length) {
+            Some(end) => *end = (number, place),
+            None => ends.push((number, place)),
+        }
+    }
+    let last = ends.last().map(|(_, place)| *place);
+    let places = std::iter::successors(last, |place| before.get(*place).copied().flatten());
+    let mut found: Vec<_> =
+        places.filter_map(|place| Some((place, numbers.get(place).copied().flatten()?))).collect();
+    found.reverse();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::tests::{document, documents};
+    use super::*;
+
+    fn value(document: &Document) -> Value {
+        serde_json::to_value(document).unwrap()
+    }
+
+    /// The operations, after a look whether they do what they should.
+    fn operations(from: &Value, to: &Value) -> Value {
+        let patch = json_patch(&document(from), &document(to)).unwrap();
+        let mut patched = from.clone();
+        json_patch::patch(&mut patched, &patch).unwrap();
+        assert_eq!(&patched, to);
+        assert!(patch.len() <= MAX_OPERATIONS);
+        serde_json::to_value(patch).unwrap()
+    }
+
+    fn flow(nodes: impl IntoIterator<Item = Value>, settings: &Value) -> Value {
+        let nodes: Value = nodes.into_iter().collect();
+        json!({"graph": {"nodes": nodes, "edges": []}, "owners": [], "flowSettings": settings})
+    }
+
+    fn nodes(ids: impl IntoIterator<Item = u32>) -> Value {
+        let nodes = ids.into_iter().map(|id| json!({"id": format!("n{id}"), "fields": {"id": id}}));
+        flow(nodes, &json!({}))
+    }
+
+    #[test]
+    fn nodes_keep_what_they_are_when_others_come_and_go() {
+        let from = nodes(0..2000);
+        assert_eq!(operations(&from, &from), json!([]));
+        let added = nodes([9999].into_iter().chain(0..2000));
+        let node = json!({"id": "n9999", "fields": {"id": 9999}});
+        assert_eq!(
+            operations(&from, &added),
+            json!([{"op": "add", "path": "/graph/nodes/0", "value": node}])
+        );
+        assert_eq!(operations(&added, &from), json!([{"op": "remove", "path": "/graph/nodes/0"}]));
+        // One comes, one goes and one changes.
+        let mut changed = nodes([9999].into_iter().chain(0..1999));
+        changed["graph"]["nodes"][9]["fields"]["id"] = json!("x");
+        assert_eq!(
+            operations(&from, &changed),
+            json!([
+                {"op": "add", "path": "/graph/nodes/0", "value": node},
+                {"op": "replace", "path": "/graph/nodes/9/fields/id", "value": "x"},
+                {"op": "remove", "path": "/graph/nodes/2000"},
+            ])
+        );
+        let first = &from["graph"]["nodes"][0];
+        assert_eq!(
+            operations(&from, &nodes((1..2000).chain([0]))),
+            json!([
+                {"op": "remove", "path": "/graph/nodes/0"},
+                {"op": "add", "path": "/graph/nodes/1999", "value": first},
+            ])
+        );
+        let other = nodes((0..7).chain([9999]).chain(8..2000));
+        assert_eq!(
+            operations(&from, &other),
+            json!([{"op": "replace", "path": "/graph/nodes/7", "value": node}])
+        );
+    }
+
+    #[test]
+    fn other_arrays_change_where_they_differ() {
+        let settings = |settings| flow([], &settings);
+        for (from, to, expected) in [
+            (
+                json!([1, 2, 3]),
+                json!([1, 9, 3]),
+                json!([{"op": "replace", "path": "/flowSettings/1", "value": 9}]),
+            ),
+            (
+                json!([1, 2, 3]),
+                json!([0, 1, 2, 3]),
+                json!([{"op": "add", "path": "/flowSettings/0", "value": 0}]),
+            ),
+            (
+                json!([1, 2, 3, 3]),
+                json!([1, 3]),
+                json!([
+                    {"op": "remove", "path": "/flowSettings/1"}, {"op": "remove", "path": "/flowSettings/1"},
+                ]),
+            ),
+            (
+                json!([{"x": 1}, 1]),
+                json!([{"x": 2}, 1, 1]),
+                json!([
+                    {"op": "replace", "path": "/flowSettings/0/x", "value": 2}, {"op": "add", "path": "/flowSettings/1", "value": 1},
+                ]),
+            ),
+            (
+                json!({"a/b~": 1}),
+                json!({"c": {}}),
+                json!([
+                    {"op": "add", "path": "/flowSettings/c", "value": {}}, {"op": "remove", "path": "/flowSettings/a~1b~0"},
+                ]),
+            ),
+        ] {
+            assert_eq!(operations(&settings(from), &settings(to)), expected);
+        }
+    }
+
+    #[test]
+    fn rather_than_with_many_operations_values_change_as_a_whole() {
+        let many = |value: u32, count: usize| {
+            let nodes = (0..400).map(|id| json!({"id": id.to_string(), "fields": {"a": value, "b": value}}));
+            let mut flow = flow(nodes, &json!({"x": vec![value; count], "y": 1}));
+            flow["name"] = json!(value.to_string());
+            flow
+        };
+        let paths = |from: Value, to: Value| {
+            let operations = operations(&from, &to);
+            operations
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["path"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let few: Vec<_> = paths(many(1, 199), many(2, 199));
+        assert_eq!(few.len(), 1000);
+        let whole: Vec<_> = paths(many(1, 2000), many(2, 2000));
+        assert_eq!((whole.len(), whole.last().unwrap().as_str()), (802, "/name"));
+        assert_eq!(whole[0], "/flowSettings/x");
+        // More together than one by one.
+        assert_eq!(paths(many(1, 900), many(2, 900)) as Vec<_>, ["/flowSettings", "/graph", "/name"]);
+        // Paths can be longer than what is there.
+        let long = |value: u32| flow([], &json!({"k".repeat(90_000): vec![value; 9], "y": value}));
+        assert_eq!(
+            paths(long(1), long(2)) as Vec<_>,
+            [&*format!("/flowSettings/{}", "k".repeat(90_000)), "/flowSettings/y"]
+        );
+        let long = |value: u32| flow([], &json!({"k".repeat(300_000): {"x": [value]}, "y": value}));
+        assert_eq!(paths(long(1), long(2)) as Vec<_>, ["/flowSettings"]);
+    }
+
+    #[test]
+    fn the_longest_ascending_numbers() {
+        let of = |numbers: &[Option<usize>]| longest_ascending(numbers);
+        assert_eq!(of(&[]), []);
+        assert_eq!(of(&[None]), []);
+        assert_eq!(
+            of(&[Some(5), Some(0), None, Some(1), Some(4), Some(2), Some(3)]),
+            [(1, 0), (3, 1), (5, 2), (6, 3)]
+        );
+        assert_eq!(of(&[Some(2), Some(1), Some(0)]).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_turns_any_document_into_any_other(from in documents(), to in documents()) {
+            let patch = json_patch(&from, &to).unwrap();
+            let mut patched = value(&from);
+            json_patch::patch(&mut patched, &patch).unwrap();
+            prop_assert_eq!(patched, value(&to));
+            prop_assert_eq!(patch.is_empty(), from == to);
+        }
+    }
+}
