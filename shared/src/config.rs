@@ -1,13 +1,15 @@
 //! Every environment variable, read once, typed.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
-use crate::flow::{ComponentCheck, CredentialCheck};
+use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, RuleLevels};
 use crate::identity::{AuthSettings, KeySource};
 use crate::secrets::{Recovery, VaultSettings};
 
@@ -31,7 +33,7 @@ pub struct ConfigError {
     /// The environment variable.
     pub name: &'static str,
     /// What is wrong with it.
-    pub problem: &'static str,
+    pub problem: Cow<'static, str>,
 }
 
 /// A function that does not start says why in this form.
@@ -63,7 +65,7 @@ impl Config {
     }
 
     fn required(&self, name: &'static str) -> Result<String, ConfigError> {
-        self.optional(name).ok_or(ConfigError { name, problem: "is not set" })
+        self.optional(name).ok_or(ConfigError { name, problem: "is not set".into() })
     }
 
     /// `TABLE_NAME`: the one table.
@@ -104,9 +106,10 @@ impl Config {
         match self.optional("COMPONENT_CHECK").as_deref() {
             None | Some("at-start") => Ok(ComponentCheck::AtStart),
             Some("at-save") => Ok(ComponentCheck::AtSave),
-            Some(_) => {
-                Err(ConfigError { name: "COMPONENT_CHECK", problem: "is neither at-start nor at-save" })
-            }
+            Some(_) => Err(ConfigError {
+                name: "COMPONENT_CHECK",
+                problem: "is neither at-start nor at-save".into(),
+            }),
         }
     }
 
@@ -119,8 +122,43 @@ impl Config {
         match self.optional("CONFIRMATION_MINUTES").map(|minutes| minutes.parse()) {
             None => Ok(Duration::from_mins(5)),
             Some(Ok(minutes @ 1..=1440)) => Ok(Duration::from_mins(minutes)),
-            Some(_) => Err(ConfigError { name: "CONFIRMATION_MINUTES", problem: "is not from 1 to 1440" }),
+            Some(_) => {
+                Err(ConfigError { name: "CONFIRMATION_MINUTES", problem: "is not from 1 to 1440".into() })
+            }
         }
+    }
+
+    /// `VERSION_DAYS`: how long a version of a flow is kept after it was replaced; default 365, 0 is for
+    /// ever, which is none.
+    ///
+    /// # Errors
+    /// When it is no number up to 9999.
+    pub fn keep_versions(&self) -> Result<Option<Duration>, ConfigError> {
+        let days = self.days("VERSION_DAYS", 365, 0..=9999, "is not from 0 to 9999")?;
+        Ok(Some(days).filter(|days| !days.is_zero()))
+    }
+
+    /// `DELETED_DAYS`: how long a deleted flow can be restored; default 30.
+    ///
+    /// # Errors
+    /// When it is no number from 1 to 365.
+    pub fn keep_deleted(&self) -> Result<Duration, ConfigError> {
+        self.days("DELETED_DAYS", 30, 1..=365, "is not from 1 to 365")
+    }
+
+    fn days(
+        &self,
+        name: &'static str,
+        default: u64,
+        range: RangeInclusive<u64>,
+        problem: &'static str,
+    ) -> Result<Duration, ConfigError> {
+        let days = self.optional(name).map_or(Ok(default), |days| days.parse());
+        let days = days
+            .ok()
+            .filter(|days| range.contains(days))
+            .ok_or_else(|| ConfigError { name, problem: problem.into() })?;
+        Ok(Duration::from_hours(24 * days))
     }
 
     /// `REQUIRE_IF_MATCH`: whether changes of one flow must say which state they are of; default `false`.
@@ -131,7 +169,9 @@ impl Config {
         match self.optional("REQUIRE_IF_MATCH").as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(ConfigError { name: "REQUIRE_IF_MATCH", problem: "is neither true nor false" }),
+            Some(_) => {
+                Err(ConfigError { name: "REQUIRE_IF_MATCH", problem: "is neither true nor false".into() })
+            }
         }
     }
 
@@ -143,8 +183,23 @@ impl Config {
         match self.optional("CREDENTIAL_CHECK").as_deref() {
             None | Some("warn") => Ok(CredentialCheck::Warn),
             Some("refuse") => Ok(CredentialCheck::Refuse),
-            Some(_) => Err(ConfigError { name: "CREDENTIAL_CHECK", problem: "is neither warn nor refuse" }),
+            Some(_) => {
+                Err(ConfigError { name: "CREDENTIAL_CHECK", problem: "is neither warn nor refuse".into() })
+            }
         }
+    }
+
+    /// `RULE_LEVELS`: levels of rules, such as `graph.cycle=error,edge.self=off`; by default those of the
+    /// rules themselves.
+    ///
+    /// # Errors
+    /// When it gives no levels to adjustable rules.
+    pub fn rule_levels(&self) -> Result<RuleLevels, ConfigError> {
+        let levels = self.optional("RULE_LEVELS").unwrap_or_default();
+        levels.parse().map_err(|error: InvalidLevels| ConfigError {
+            name: "RULE_LEVELS",
+            problem: error.to_string().into(),
+        })
     }
 
     /// `SECRET_CREATION`: `permission` (default) or `authenticated`; whether everybody with a token may
@@ -158,7 +213,7 @@ impl Config {
             Some("authenticated") => Ok(true),
             Some(_) => Err(ConfigError {
                 name: "SECRET_CREATION",
-                problem: "is neither permission nor authenticated",
+                problem: "is neither permission nor authenticated".into(),
             }),
         }
     }
@@ -177,7 +232,7 @@ impl Config {
             Some(_) => {
                 return Err(ConfigError {
                     name: "SECRET_RECOVERY_DAYS",
-                    problem: "is neither 0 nor 7 to 30",
+                    problem: "is neither 0 nor 7 to 30".into(),
                 });
             }
         };
@@ -205,9 +260,10 @@ impl Config {
         ];
         let mut sources = sources.into_iter().flatten();
         let name = "AUTH_JWKS_URL";
-        let keys = sources.next().ok_or(ConfigError { name, problem: "is not set, nor is AUTH_JWKS" })??;
+        let keys =
+            sources.next().ok_or(ConfigError { name, problem: "is not set, nor is AUTH_JWKS".into() })??;
         if sources.next().is_some() {
-            return Err(ConfigError { name, problem: "is not the only source of keys" });
+            return Err(ConfigError { name, problem: "is not the only source of keys".into() });
         }
         let audiences = self.required("AUTH_AUDIENCE")?;
         let audiences =
@@ -229,7 +285,7 @@ fn read_url(url: &str) -> Result<(), ConfigError> {
     if url.starts_with("https://") || loopback {
         return Ok(());
     }
-    Err(ConfigError { name: "AUTH_JWKS_URL", problem: "is not an https URL" })
+    Err(ConfigError { name: "AUTH_JWKS_URL", problem: "is not an https URL".into() })
 }
 
 #[cfg(test)]
@@ -264,6 +320,22 @@ mod tests {
         for days in ["1", "6", "31", "-7", "x"] {
             assert_eq!(recovery(days).unwrap_err().name, "SECRET_RECOVERY_DAYS", "{days}");
         }
+    }
+
+    #[test]
+    fn rules_have_their_own_levels_unless_others_are_set() {
+        let levels = |levels: Option<&str>| {
+            let levels = levels.map(str::to_owned);
+            Config::new(move |name: &str| levels.clone().filter(|_| name == "RULE_LEVELS")).rule_levels()
+        };
+        for default in [None, Some("")] {
+            assert_eq!(levels(default), Ok(RuleLevels::default()));
+        }
+        let set = levels(Some("graph.cycle=error,edge.self=off")).unwrap();
+        assert_eq!(Ok(&set), "edge.self=off,graph.cycle=error".parse().as_ref());
+        let wrong = levels(Some("cast=off")).unwrap_err().to_string();
+        let expected = "RULE_LEVELS has no adjustable rule in \"cast\"; adjustable are edge.self, ";
+        assert!(wrong.starts_with(expected), "{wrong}");
     }
 
     #[test]

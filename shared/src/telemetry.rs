@@ -29,13 +29,14 @@ static COLD: AtomicBool = AtomicBool::new(true);
 const ROUTE: &str = "Route";
 
 /// The crates of the project that log by themselves.
-pub const OURS: [&str; 6] = [
+pub const OURS: [&str; 7] = [
     "shared",
     "publish_changes",
     "on_flow_status",
     "on_identity_deleted",
     "sweep_secrets",
     "reconcile_flows",
+    "purge_flows",
 ];
 
 /// Starts logging to standard output, at `LOG_LEVEL` (default `info`).

@@ -7,14 +7,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use shared::api::{Problem, Request, Response, path};
 
 /// Every path with its methods, as template.yaml has them; a test holds the two to each other.
-pub const ROUTES: [(&str, &[&str]); 11] = [
+pub const ROUTES: [(&str, &[&str]); 17] = [
     ("/flows", &["GET", "HEAD", "POST"]),
     ("/flows/bulk", &["PATCH"]),
     ("/flows/multiple/start", &["POST"]),
     ("/flows/multiple/stop", &["POST"]),
-    ("/flows/{id}", &["DELETE", "GET", "HEAD", "PATCH"]),
+    ("/flows/validate", &["POST"]),
+    ("/flows/{id}", &["DELETE", "GET", "HEAD", "PATCH", "PUT"]),
+    ("/flows/{id}/diff", &["GET", "HEAD"]),
+    ("/flows/{id}/restore", &["POST"]),
     ("/flows/{id}/start", &["POST"]),
     ("/flows/{id}/stop", &["POST"]),
+    ("/flows/{id}/versions", &["GET", "HEAD"]),
+    ("/flows/{id}/versions/{version}", &["GET", "HEAD"]),
+    ("/flows/{id}/versions/{version}/restore", &["POST"]),
     ("/healthcheck", &["GET", "HEAD"]),
     ("/secrets", &["GET", "HEAD", "POST"]),
     ("/secrets/{id}", &["DELETE", "GET", "HEAD", "PATCH"]),

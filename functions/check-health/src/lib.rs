@@ -32,7 +32,7 @@ impl App {
         let config = config::environment();
         let aws = config::aws().await;
         Ok(Self {
-            store: Store::new(&aws, config.table_name()?),
+            store: Store::open(&config, &aws)?,
             publisher: Publisher::new(&aws, config.event_bus_name()?),
             vault: Vault::new(&aws, config.vault()?),
         })

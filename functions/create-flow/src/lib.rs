@@ -3,8 +3,8 @@
 use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Deadline, MAX_BULK_WRITE, Problem, Request, Response, bulk_response, check_credentials,
-    flow_response, read_body,
+    App, Body, Deadline, Effect, Intent, MAX_BULK_WRITE, Problem, Request, Response, bulk_response,
+    flow_response, insert_flow, read_body,
 };
 use shared::concurrently;
 use shared::flow::{Fields, Flow, read_fields};
@@ -16,16 +16,25 @@ use shared::identity::{Caller, Permission};
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
+    let intent = Intent::of(&request, &caller)?;
     match read_body(&request)? {
-        Body::Object(fields) => flow_response(StatusCode::CREATED, &create(app, &caller, fields).await?),
-        Body::Array(items) => create_many(app, &request, &caller, items).await,
+        Body::Object(fields) => {
+            let respond = |flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
+            let effect = intent.effect(&app.store, &respond).await?;
+            effect.answer(&create(app, &caller, fields, &effect).await?)
+        }
+        Body::Array(items) => create_many(app, &request, &caller, &intent, items).await,
     }
 }
 
-async fn create(app: &App, caller: &Caller, fields: Fields<'_>) -> Result<Flow, Problem> {
+async fn create(
+    app: &App,
+    caller: &Caller,
+    fields: Fields<'_>,
+    effect: &Effect<'_, Flow>,
+) -> Result<Flow, Problem> {
     let flow = Flow::create(caller, fields, app.component_check)?;
-    check_credentials(app, &flow)?;
-    app.store.insert(&flow).await?;
+    insert_flow(app, &flow, effect).await?;
     Ok(flow)
 }
 
@@ -34,6 +43,7 @@ async fn create_many(
     app: &App,
     request: &Request,
     caller: &Caller,
+    intent: &Intent,
     items: Vec<&RawValue>,
 ) -> Result<Response, Problem> {
     if !caller.may(Permission::Bulk) {
@@ -43,12 +53,23 @@ async fn create_many(
         return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
     }
     let deadline = Deadline::of(request).of_parts();
-    let work = items.into_iter().map(|item| async move {
+    let respond = &|flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
+    let work = items.into_iter().enumerate().map(|(index, item)| async move {
         let fields = read_fields(item).ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
-        deadline.bound(create(app, caller, fields)).await
+        let work = async {
+            let effect = intent.part(&app.store, index, respond).await?;
+            create(app, caller, fields, &effect).await
+        };
+        deadline.bound(work).await
     });
     let results = concurrently(work.collect()).await;
-    let none_stored = !results.is_empty() && results.iter().all(Result::is_err);
-    let status = if none_stored { StatusCode::BAD_REQUEST } else { StatusCode::CREATED };
-    bulk_response(request, status, results, true)
+    let is_refused = |result: &Result<_, Problem>| result.as_ref().is_err_and(Problem::is_refusal);
+    let status = if !results.is_empty() && results.iter().all(is_refused) {
+        StatusCode::BAD_REQUEST
+    } else if intent.is_validation() {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    bulk_response(app, request, status, results, true)
 }

@@ -1,7 +1,10 @@
 //! `POST /secrets`
 
 use lambda_http::http::StatusCode;
-use shared::api::{Problem, Request, Response, SecretsApp, read_body, secret_response};
+use shared::api::{
+    Intent, Problem, Request, Response, SecretsApp, read_body, secret_response, validation_response,
+};
+use shared::secrets::{Secret, SecretValue};
 
 /// Stores a new secret of the caller's.
 ///
@@ -9,6 +12,16 @@ use shared::api::{Problem, Request, Response, SecretsApp, read_body, secret_resp
 /// See [`Problem`].
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let caller = app.author(&request).await?;
-    let (secret, value) = app.secrets.create(&caller, read_body(&request)?.object()?).await?;
-    secret_response(StatusCode::CREATED, &secret, value.masked())
+    let intent = Intent::of(&request, &caller)?;
+    let respond = |(secret, value): &(Secret, SecretValue)| {
+        secret_response(StatusCode::CREATED, secret, value.masked())
+    };
+    let effect = intent.effect(app.secrets.store(), &respond).await?;
+    let created = Secret::create(&caller, read_body(&request)?.object()?)?;
+    if effect.is_validation() {
+        return validation_response(&[]);
+    }
+    let (secret, value) = &created;
+    app.secrets.create(secret, value, effect.receipt(&created)?.as_ref()).await?;
+    effect.answer(&created)
 }

@@ -1,28 +1,45 @@
 //! `DELETE /flows/{id}`
 
-use shared::api::{App, Precondition, Problem, Request, Response, Wording, deleted, flow_id, scope};
-use shared::flow::Status;
+use shared::api::{
+    App, Intent, Precondition, Problem, Request, Response, Wording, deleted, flag, flow_id, scope, validated,
+};
+use shared::flow::{Flow, Status};
 use shared::identity::Permission;
 use shared::store::Change;
 
-/// Deletes a flow that does not run.
+/// Deletes a flow that does not run. It can be restored for some time, unless an administrator erases it
+/// with `purge=true`, which can be done after its deletion too.
 ///
 /// # Errors
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
-    let id = flow_id(&request)?;
+    let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
+    let purge = flag(&request, "purge")?;
+    if purge && !caller.is_admin() {
+        return Err(Problem::MissingPermission("MISSING_PERMISSION"));
+    }
     let (scope, precondition) = (scope(&caller), Precondition::of(&request, app));
-    let decide = |flow: Option<&_>| match flow.filter(|flow| scope.contains(flow)) {
-        None => Err(Problem::FlowNotFound(Wording::Write)),
-        Some(flow) if flow.status != Status::Inactive => {
-            Err(Problem::NotInactive(flow.status, Wording::Write))
+    let decide = |flow: Option<&Flow>| {
+        let is_seen = |flow: &&Flow| scope.contains(flow) && (purge || flow.deletion.is_none());
+        let flow = flow.filter(is_seen).ok_or(Problem::FlowNotFound(Wording::Write))?;
+        if flow.status != Status::Inactive {
+            return Err(Problem::NotInactive(flow.status, Wording::Write));
         }
-        Some(flow) => {
-            precondition.check(flow)?;
-            Ok(Change::Delete((&caller).into()))
+        precondition.check(flow)?;
+        if purge {
+            return Ok(Change::Erase((&caller).into()));
         }
+        Ok(Change::Save(Box::new(flow.deleted(&caller, app.keep_deleted))))
     };
-    app.store.change(id, decide).await?;
-    Ok(deleted())
+    let done = if intent.is_validation() {
+        let previewed = app.store.preview(app.store.get_any(id).await?, decide).await;
+        previewed.and_then(|flow| flow.map_or(Ok(()), |flow| Err(validated(app, &flow)?)))
+    } else {
+        app.store.change_any(id, decide, |_| Ok(None)).await.map(drop)
+    };
+    match done {
+        Ok(()) => Ok(deleted()),
+        Err(problem) => Err(precondition.explain(app, id, problem).await),
+    }
 }

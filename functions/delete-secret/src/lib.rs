@@ -1,7 +1,7 @@
 //! `DELETE /secrets/{id}`
 
 use lambda_http::http::StatusCode;
-use shared::api::{Problem, Request, Response, SecretsApp, secret_in_use};
+use shared::api::{Intent, Problem, Request, Response, SecretsApp, secret_in_use, validation_response};
 use shared::secrets::SecretError;
 
 /// Deletes a secret of the caller's that no running flow uses.
@@ -10,10 +10,19 @@ use shared::secrets::SecretError;
 /// See [`Problem`].
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let (caller, id) = app.caller_and_id(&request).await?;
-    app.secrets.delete(&caller, id).await.map_err(|error| match error {
+    let is_validation = Intent::of(&request, &caller)?.is_validation();
+    let done = if is_validation {
+        app.secrets.check_delete(&caller, id).await
+    } else {
+        app.secrets.delete(&caller, id).await
+    };
+    done.map_err(|error| match error {
         SecretError::InUse(flows) => secret_in_use(&caller, &flows),
         other => other.into(),
     })?;
+    if is_validation {
+        return validation_response(&[]);
+    }
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

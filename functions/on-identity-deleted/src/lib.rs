@@ -27,7 +27,7 @@ impl App {
     /// When a setting is missing.
     pub async fn from_env() -> Result<Self, ConfigError> {
         let (config, aws) = (config::environment(), config::aws().await);
-        Ok(Self { store: Store::new(&aws, config.table_name()?), secrets: Secrets::open(&config, &aws)? })
+        Ok(Self { store: Store::open(&config, &aws)?, secrets: Secrets::open(&config, &aws)? })
     }
 }
 
@@ -42,18 +42,19 @@ pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(
     let kind =
         if event.payload.detail_type == "iam.tenant.deleted" { OwnerType::Tenant } else { OwnerType::User };
     // One that cannot be changed keeps no other from being.
-    let flows = leave_flows(&app.store, &id).await;
+    let flows = leave_flows(&app.store, &id, false).await;
+    let deleted = leave_flows(&app.store, &id, true).await;
     let secrets = leave_secrets(app, &SecretOwner { id, kind }).await;
-    let (flows, secrets) = (flows?, secrets?);
+    let (flows, secrets) = (flows? + deleted?, secrets?);
     tracing::info!(event = %event.payload.detail_type, flows.changed = flows, secrets.changed = secrets, "owner.deleted");
     Ok(())
 }
 
-/// Removes the owner from its flows; gives how many.
-async fn leave_flows(store: &Store, owner: &str) -> Result<usize, Error> {
+/// Removes the owner from its flows, or from its deleted ones; gives how many.
+async fn leave_flows(store: &Store, owner: &str, are_deleted: bool) -> Result<usize, Error> {
     let (mut changes, mut last) = (Changes::default(), None);
     loop {
-        let ids = store.ids_of_owner(owner, last, BATCH).await?;
+        let ids = store.ids_of_owner(owner, are_deleted, last, BATCH).await?;
         if ids.is_empty() {
             return changes.ended();
         }
@@ -61,7 +62,10 @@ async fn leave_flows(store: &Store, owner: &str) -> Result<usize, Error> {
         let decide = |flow: Option<&Flow>| {
             Ok::<_, store::Error>(Change::from(flow.and_then(|flow| flow.without_owner(owner))))
         };
-        changes.add(concurrently(ids.into_iter().map(|id| store.change(id, decide)).collect()).await);
+        changes.add(
+            concurrently(ids.into_iter().map(|id| store.change_any(id, decide, |_| Ok(None))).collect())
+                .await,
+        );
     }
 }
 

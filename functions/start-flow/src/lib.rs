@@ -1,7 +1,6 @@
 //! `POST /flows/{id}/start`
 
-use lambda_http::http::StatusCode;
-use shared::api::{App, Problem, Request, Response, flow_id, json, run_response, start_flow};
+use shared::api::{App, Intent, Problem, Request, Response, flow_id, run_answer, start_flow};
 use shared::identity::Permission;
 
 /// Starts a flow that is complete and does not run.
@@ -10,6 +9,7 @@ use shared::identity::Permission;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Control).await?;
-    let flow = start_flow(app, &caller, flow_id(&request)?).await?;
-    json(StatusCode::OK, &run_response(&flow))
+    let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
+    let effect = intent.effect(&app.store, &run_answer).await?;
+    effect.answer(&start_flow(app, &caller, id, &effect).await?)
 }

@@ -8,6 +8,7 @@ use shared::identity::Permission;
 /// # Errors
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
-    let caller = app.authorize(&request, Permission::Control).await?;
-    control_many(&request, |id| start_flow(app, &caller, id)).await
+    let caller = &app.authorize(&request, Permission::Control).await?;
+    let start = |id, effect| async move { start_flow(app, caller, id, &effect).await };
+    control_many(app, &request, caller, start).await
 }

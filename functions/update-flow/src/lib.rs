@@ -2,9 +2,10 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    App, Precondition, Problem, Request, Response, Wording, change_flow, flow_id, flow_response, patch,
-    read_patch,
+    App, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id, flow_response,
+    patch, read_patch,
 };
+use shared::flow::Flow;
 use shared::identity::Permission;
 use shared::store::Change;
 
@@ -14,17 +15,21 @@ use shared::store::Change;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
-    let id = flow_id(&request)?;
+    let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
     let precondition = Precondition::of(&request, app);
     let changes = read_patch(&request)?;
-    let flow = change_flow(app, &caller, id, &Wording::Write, |flow| {
+    let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
+    let effect = intent.effect(&app.store, &respond).await?;
+    let done = change_flow(app, &caller, id, &Wording::Write, &effect, |flow| {
         let change = patch(app, &caller, flow, &changes, &Wording::Write)?;
         // What is in effect already is in effect, whichever state it was meant for.
         if matches!(change, Change::Save(_)) {
             precondition.check(flow)?;
         }
         Ok(change)
-    })
-    .await?;
-    flow_response(StatusCode::OK, &flow)
+    });
+    match done.await {
+        Ok(flow) => effect.answer(&flow),
+        Err(problem) => Err(precondition.explain(app, id, problem).await),
+    }
 }

@@ -4,8 +4,8 @@ use lambda_http::http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Deadline, FlowPatch, MAX_BULK_WRITE, Problem, Request, Response, Wording, bulk_response,
-    change_flow, patch, read_body,
+    App, Body, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Problem, Request, Response, Wording,
+    bulk_response, change_flow, flow_response, patch, read_body,
 };
 use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, read_fields};
 use shared::identity::{Caller, Permission};
@@ -18,6 +18,7 @@ use shared::store::Change;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Bulk).await?;
+    let intent = Intent::of(&request, &caller)?;
     let body = read_body(&request)?;
     let is_array = matches!(body, Body::Array(_));
     let items = match body {
@@ -31,15 +32,26 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let mut results = Vec::with_capacity(items.len());
     // A change whose result has no room in the answer is not made.
     let mut room = MAX_ANSWER_BYTES;
-    for item in items {
-        let result = deadline.bound(update(app, &caller, item, room)).await;
+    let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
+    for (index, item) in items.into_iter().enumerate() {
+        let work = async {
+            let effect = intent.part(&app.store, index, &respond).await?;
+            update(app, &caller, item, room, &effect).await
+        };
+        let result = Box::pin(deadline.bound(work)).await;
         room = room.saturating_sub(result.as_ref().map_or(0, Flow::answer_size));
         results.push(result);
     }
-    bulk_response(&request, StatusCode::OK, results, is_array)
+    bulk_response(app, &request, StatusCode::OK, results, is_array)
 }
 
-async fn update(app: &App, caller: &Caller, item: Option<Fields<'_>>, room: usize) -> Result<Flow, Problem> {
+async fn update(
+    app: &App,
+    caller: &Caller,
+    item: Option<Fields<'_>>,
+    room: usize,
+    effect: &Effect<'_, Flow>,
+) -> Result<Flow, Problem> {
     let fields = item.ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
     let id = fields.get("id").copied().map(RawValue::get).ok_or(Problem::InvalidId)?;
     let text = serde_json::from_str::<Value>(id)?.as_str().map_or_else(|| id.to_owned(), Into::into);
@@ -51,5 +63,5 @@ async fn update(app: &App, caller: &Caller, item: Option<Fields<'_>>, room: usiz
         let result = if let Change::Save(next) = &change { next } else { flow };
         if result.answer_size() > room { Err(Problem::TooLarge) } else { Ok(change) }
     };
-    change_flow(app, caller, id, &wording, decide).await
+    change_flow(app, caller, id, &wording, effect, decide).await
 }

@@ -81,8 +81,8 @@ impl Endpoint {
         *request.uri_mut() = uri;
         let answer = self.client.request(request).await;
         if target.starts_with("DynamoDB_") {
-            // It may have written something that the stream's follower waits for.
-            self.functions.done.notify_one();
+            // It may have written something that the stream's followers wait for.
+            self.functions.done.notify_waiters();
         }
         match answer {
             Ok(answer) => answer.map(Body::new),

@@ -42,22 +42,29 @@ pub struct Functions {
 }
 
 /// The names of all functions that can be invoked here.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 31] = [
     "answer-unknown-route",
     "check-health",
+    "compare-versions",
     "create-flow",
     "create-secret",
     "delete-flow",
     "delete-secret",
     "get-flow",
     "get-secret",
+    "get-version",
     "list-flows",
     "list-secret-usages",
     "list-secrets",
+    "list-versions",
     "on-flow-status",
     "on-identity-deleted",
     "publish-changes",
+    "purge-flows",
     "reconcile-flows",
+    "replace-flow",
+    "restore-flow",
+    "restore-version",
     "start-flow",
     "start-flows",
     "stop-flow",
@@ -66,6 +73,7 @@ pub const NAMES: [&str; 23] = [
     "update-flow",
     "update-flows",
     "update-secret",
+    "validate-flow",
 ];
 
 impl Functions {
@@ -75,9 +83,9 @@ impl Functions {
     /// What the function says, or that there is none.
     pub async fn invoke(&'static self, name: &str, event: Value) -> Outcome {
         let outcome = self.dispatch(name, event).await;
-        // The stream's own function writes nothing to the table.
+        // It writes nothing to the table.
         if name != "publish-changes" {
-            self.done.notify_one();
+            self.done.notify_waiters();
         }
         outcome
     }
@@ -96,7 +104,9 @@ impl Functions {
             "answer-unknown-route" => api!(&(), answer_unknown_route),
             "check-health" => api!(&self.health, check_health),
             "create-flow" => api!(&self.app, create_flow),
+            "validate-flow" => api!(&self.app, validate_flow),
             "delete-flow" => api!(&self.app, delete_flow),
+            "restore-flow" => api!(&self.app, restore_flow),
             "create-secret" => api!(&self.secrets_app, create_secret),
             "delete-secret" => api!(&self.secrets_app, delete_secret),
             "get-secret" => api!(&self.secrets_app, get_secret),
@@ -104,6 +114,7 @@ impl Functions {
             "list-secrets" => api!(&self.app, list_secrets),
             "update-secret" => api!(&self.secrets_app, update_secret),
             "get-flow" => api!(&self.app, get_flow),
+            "replace-flow" => api!(&self.app, replace_flow),
             "list-flows" => api!(&self.app, list_flows),
             "start-flow" => api!(&self.app, start_flow),
             "start-flows" => api!(&self.app, start_flows),
@@ -111,6 +122,10 @@ impl Functions {
             "stop-flows" => api!(&self.app, stop_flows),
             "update-flow" => api!(&self.app, update_flow),
             "update-flows" => api!(&self.app, update_flows),
+            "list-versions" => api!(&self.app, list_versions),
+            "get-version" => api!(&self.app, get_version),
+            "restore-version" => api!(&self.app, restore_version),
+            "compare-versions" => api!(&self.app, compare_versions),
             "on-flow-status" => Box::pin(async move {
                 on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?).await?;
                 Ok(Value::Null)
@@ -130,6 +145,10 @@ impl Functions {
             }),
             "publish-changes" => Box::pin(async move {
                 let response = publish_changes::handle(&self.publisher, lambda_event(&event)?).await?;
+                Ok(serde_json::to_value(response)?)
+            }),
+            "purge-flows" => Box::pin(async move {
+                let response = purge_flows::handle(&self.store, lambda_event(&event)?).await?;
                 Ok(serde_json::to_value(response)?)
             }),
             unknown => {

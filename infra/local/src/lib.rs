@@ -174,7 +174,7 @@ impl Server {
         let settings = settings(&options, &issuer, &table);
         let app = App::new(&settings, &dynamodb)?;
         let vault = Vault::new(&secrets_manager, settings.vault().map_err(OpenError::from)?);
-        let store = Store::new(&dynamodb, table.clone());
+        let store = Store::open(&settings, &dynamodb).map_err(OpenError::from)?;
         let secrets = Secrets::new(store.clone(), vault.clone());
         let secrets_app = SecretsApp {
             verifier: Verifier::new(settings.auth().map_err(OpenError::from)?).map_err(OpenError::from)?,

@@ -18,13 +18,16 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 /// Settings of the functions that the environment may choose, and those of `AUTH_…`.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 9] = [
     "COMPONENT_CHECK",
     "CONFIRMATION_MINUTES",
     "CREDENTIAL_CHECK",
+    "DELETED_DAYS",
     "REQUIRE_IF_MATCH",
+    "RULE_LEVELS",
     "SECRET_CREATION",
     "SECRET_RECOVERY_DAYS",
+    "VERSION_DAYS",
 ];
 /// The printed token is good for a day's work.
 const DAY: i64 = 24 * 60 * 60;

@@ -36,7 +36,7 @@ pub(crate) async fn store_flows(store: &Store) -> Result<(), StartError> {
         let fields = read_fields(seed.flow).unwrap_or_default();
         let flow = Flow::create(&caller, fields, ComponentCheck::AtSave)
             .map_err(|faults| StartError::Seed(faults.into_iter().map(|fault| fault.message).collect()))?;
-        store.insert(&flow).await.map_err(|error| failed(&error))?;
+        store.insert(&flow, None).await.map_err(|error| failed(&error))?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ type Image = HashMap<String, AttributeValue>;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Follower {
-    /// Follows the stream of this table. The position is kept in the file `checkpoint`, so that no
+    /// Follows the stream of this table. The position is kept in a file beside `checkpoint`, so that no
     /// change is announced twice or never when the server ends between the two.
     #[must_use]
     pub fn new(aws: &SdkConfig, table: &str, checkpoint: Option<PathBuf>) -> Self {
@@ -42,7 +42,9 @@ impl Follower {
     }
 
     /// Follows until the server ends. Failures are retried for ever: the stream forgets nothing here.
-    pub async fn run(&self, stream: &Stream, functions: &'static Functions) {
+    pub async fn run(mut self, stream: &Stream, functions: &'static Functions) {
+        // Each function is as far as it is.
+        self.checkpoint = self.checkpoint.map(|path| path.with_added_extension(&stream.function));
         let mut last = self.checkpoint.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
         // Half a position is none: better to announce twice than never.
         last = last.filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
@@ -84,12 +86,14 @@ impl Follower {
         };
         let mut iterator = iterator.shard_iterator_type(kind).send().await.map_err(flat)?.shard_iterator;
         while let Some(position) = iterator {
+            // Made before the records are read, so that it hears of what is written meanwhile.
+            let written = functions.done.notified();
             let output = self.streams.get_records().shard_iterator(position).send().await.map_err(flat)?;
             let records = output.records.unwrap_or_default();
             if records.is_empty() {
                 // Not asked again before something may have been written.
                 tokio::select! {
-                    () = functions.done.notified() => {}
+                    () = written => {}
                     () = tokio::time::sleep(MAX_PAUSE) => {}
                 }
             }
@@ -131,7 +135,7 @@ impl Follower {
             .last();
         if let Some(number) = done {
             if let Some(path) = &self.checkpoint {
-                let draft = path.with_extension("draft");
+                let draft = path.with_added_extension("draft");
                 std::fs::write(&draft, number)?;
                 std::fs::rename(&draft, path)?;
             }

@@ -211,14 +211,22 @@ fn content(text: impl Into<String>) -> TemplateError {
 
 /// Whether an event matches a pattern as EventBridge and stream filters know them: every member
 /// named must be there, with one of the values listed, a prefix of it, or
-/// none of some.
+/// none of some; or, as the pattern says, must be there with any value, or not at all.
 #[must_use]
 pub fn matches(pattern: &Json, event: &Json) -> bool {
+    fits(pattern, Some(event))
+}
+
+fn fits(pattern: &Json, event: Option<&Json>) -> bool {
     match pattern {
         Json::Object(members) => {
-            members.iter().all(|(name, inner)| event.get(name).is_some_and(|value| matches(inner, value)))
+            members.iter().all(|(name, inner)| fits(inner, event.and_then(|event| event.get(name))))
         }
         Json::Array(values) => values.iter().any(|value| {
+            if let Some(exists) = value.get("exists").and_then(Json::as_bool) {
+                return event.is_some() == exists;
+            }
+            let Some(event) = event else { return false };
             if let Some(prefix) = value.get("prefix").and_then(Json::as_str) {
                 return event.as_str().is_some_and(|text| text.starts_with(prefix));
             }
@@ -267,5 +275,14 @@ mod tests {
             assert_eq!(matches(&pattern, &json!({"source": source})), fits, "{source}");
         }
         assert!(!matches(&pattern, &json!({"detail-type": "a"})));
+        let pattern = json!({"image": {"deletedAt": {"N": [{"exists": true}]}, "document": {"B": [{"exists": false}]}}});
+        for (image, fits) in [
+            (json!({"deletedAt": {"N": "1"}}), true),
+            (json!({"deletedAt": {"N": "1"}, "document": {"B": "YQ=="}}), false),
+            (json!({"id": {"S": "a"}}), false),
+        ] {
+            assert_eq!(matches(&pattern, &json!({"image": image})), fits, "{image}");
+        }
+        assert!(!matches(&pattern, &json!({})));
     }
 }

@@ -3,12 +3,15 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::respond::{json as answer, run_response};
+use super::effect::stored;
+use super::respond::{json as answer, run_response, validation_response};
 use super::serve::{log_problem, request_id};
-use super::{App, Deadline, Problem, Request, Response, Wording, read_body, scope};
+use super::{
+    App, Deadline, Effect, Intent, Precondition, Problem, Request, Response, Wording, read_body, scope,
+};
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Flow, FlowId, Status};
+use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -19,22 +22,65 @@ const MAX_BULK_CONTROL: usize = 1000;
 /// Entries of one id, where an answer has many.
 const MAX_ENTRIES: usize = 20;
 
-/// Changes a flow of the caller's, and gives the state it is left in.
+/// Changes a flow of the caller's as the effect of its request, and gives the state it is left in. Two
+/// calls, one when there is nothing to do.
 ///
 /// # Errors
-/// 404 in these words, or what `decide` says.
+/// 404 in these words, or what `decide` says; [`Problem::Answered`] when the request is only validated.
 pub async fn change_flow(
     app: &App,
     caller: &Caller,
     id: FlowId,
     wording: &Wording,
+    effect: &Effect<'_, Flow>,
+    decide: impl FnMut(&Flow) -> Result<Change, Problem> + Send,
+) -> Result<Flow, Problem> {
+    change_seen(app, caller, app.store.get(id).await?, wording, effect, decide).await
+}
+
+/// The same of a flow as it was seen. One call, none when there is nothing to do.
+///
+/// # Errors
+/// As [`change_flow`].
+pub async fn change_seen(
+    app: &App,
+    caller: &Caller,
+    seen: Option<Flow>,
+    wording: &Wording,
+    effect: &Effect<'_, Flow>,
     mut decide: impl FnMut(&Flow) -> Result<Change, Problem> + Send,
 ) -> Result<Flow, Problem> {
     let scope = scope(caller);
     let not_found = || Problem::FlowNotFound(wording.clone());
     let decide =
         |flow: Option<&Flow>| decide(flow.filter(|flow| scope.contains(flow)).ok_or_else(not_found)?);
-    app.store.change(id, decide).await?.ok_or_else(not_found)
+    if effect.is_validation() {
+        let flow = app.store.preview(seen, decide).await?.ok_or_else(not_found)?;
+        return Err(validated(app, &flow)?);
+    }
+    app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await?.ok_or_else(not_found)
+}
+
+/// Stores a new flow as the effect of its request. One call.
+///
+/// # Errors
+/// See [`crate::store::Error`]; [`Problem::Answered`] when the request is only validated.
+pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> Result<(), Problem> {
+    check_rules(app, flow)?;
+    if effect.is_validation() {
+        app.store.check(None, flow).await?;
+        return Err(validated(app, flow)?);
+    }
+    Ok(app.store.insert(flow, effect.receipt(flow)?.as_ref()).await?)
+}
+
+/// The answer to a write that would be made.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn validated(app: &App, flow: &Flow) -> Result<Problem, Problem> {
+    let response = validation_response(&app.diagnose(&flow.document))?;
+    Ok(Problem::Answered(Box::new(stored(&response))))
 }
 
 /// What a PATCH makes of a flow.
@@ -56,30 +102,61 @@ pub fn patch(
         FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check)?,
     };
     if let Some(next) = &next {
-        check_credentials(app, next)?;
+        check_rules(app, next)?;
     }
     Ok(next.into())
 }
 
-/// Refuses a flow with literal credentials where that is the rule.
+/// What becomes of a flow that is to look like this, if that is something new.
 ///
 /// # Errors
-/// 422 with every place.
-pub fn check_credentials(app: &App, flow: &Flow) -> Result<(), Problem> {
+/// 409 while it runs, 400 and 422 with the rules it would break, 412 when it is not what the client knows.
+pub fn replace(
+    app: &App,
+    flow: &Flow,
+    next: Option<Flow>,
+    precondition: &Precondition,
+) -> Result<Change, Problem> {
+    let Some(next) = next else { return Ok(Change::Keep) };
+    if flow.status != Status::Inactive {
+        return Err(Problem::NotInactive(flow.status, Wording::Write));
+    }
+    check_rules(app, &next)?;
+    precondition.check(flow)?;
+    Ok(Change::Save(Box::new(next)))
+}
+
+/// Refuses a flow that breaks a rule which is an error here.
+///
+/// # Errors
+/// 422 with every literal credential, else 400 with all the rest.
+fn check_rules(app: &App, flow: &Flow) -> Result<(), Problem> {
     let literal = match app.credential_check {
         CredentialCheck::Warn => Vec::new(),
         CredentialCheck::Refuse => flow.document.literal_credentials(),
     };
-    if literal.is_empty() { Ok(()) } else { Err(Problem::LiteralCredentials(literal)) }
+    if !literal.is_empty() {
+        return Err(Problem::LiteralCredentials(literal));
+    }
+    let errors = app.diagnose(&flow.document).into_iter().filter(|found| found.severity == Level::Error);
+    let faults: Vec<Fault> = errors
+        .map(|found| Fault { message: found.message, reason: found.reason, pointer: found.pointer })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Problem::InvalidFlow(faults)) }
 }
 
 /// Starts a flow of the caller's.
 ///
 /// # Errors
 /// 404, 409 while it is stopping, 422 when it is not complete or uses secrets that the caller may not.
-pub async fn start_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
-    let started = change_flow(app, caller, id, &Wording::Control, |flow| Ok(flow.start(caller)?.into()));
-    started.await.map_err(|problem| match problem {
+pub async fn start_flow(
+    app: &App,
+    caller: &Caller,
+    id: FlowId,
+    effect: &Effect<'_, Flow>,
+) -> Result<Flow, Problem> {
+    let decide = |flow: &Flow| Ok(flow.start(caller)?.into());
+    change_flow(app, caller, id, &Wording::Control, effect, decide).await.map_err(|problem| match problem {
         // The flow was valid when it was written; since then a secret is gone.
         Problem::InvalidFlow(unknown) => Problem::IncompleteFlow(unknown),
         other => other,
@@ -90,8 +167,21 @@ pub async fn start_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, 
 ///
 /// # Errors
 /// 404.
-pub async fn stop_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, Problem> {
-    change_flow(app, caller, id, &Wording::Control, |flow| Ok(flow.stop(caller).into())).await
+pub async fn stop_flow(
+    app: &App,
+    caller: &Caller,
+    id: FlowId,
+    effect: &Effect<'_, Flow>,
+) -> Result<Flow, Problem> {
+    change_flow(app, caller, id, &Wording::Control, effect, |flow| Ok(flow.stop(caller).into())).await
+}
+
+/// The answer to start and stop: the state as it then is.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn run_answer(flow: &Flow) -> Result<Response, Problem> {
+    answer(StatusCode::OK, &run_response(flow))
 }
 
 /// Starts or stops every flow whose id is in the body: a bare array with one result per id, in
@@ -99,10 +189,16 @@ pub async fn stop_flow(app: &App, caller: &Caller, id: FlowId) -> Result<Flow, P
 ///
 /// # Errors
 /// 400 when the body is no array, or too long.
-pub async fn control_many<F>(request: &Request, control: impl Fn(FlowId) -> F) -> Result<Response, Problem>
+pub async fn control_many<F>(
+    app: &App,
+    request: &Request,
+    caller: &Caller,
+    control: impl Fn(FlowId, Effect<'static, Flow>) -> F,
+) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Flow, Problem>>,
 {
+    let intent = &Intent::of(request, caller)?;
     let ids = match read_body(request)? {
         Body::Array(ids) if ids.len() <= MAX_BULK_CONTROL => ids,
         Body::Array(_) => {
@@ -113,14 +209,18 @@ where
         }
     };
     let (control, deadline, request_id) = (&control, Deadline::of(request).of_parts(), &request_id(request));
-    let work = ids.into_iter().map(|id| async move {
+    let work = ids.into_iter().enumerate().map(|(index, id)| async move {
         let sent: Value = serde_json::from_str(id.get()).unwrap_or_default();
         let result = match sent.as_str().and_then(|id| id.parse().ok()) {
-            Some(id) => deadline.bound(control(id)).await,
+            Some(id) => {
+                let work = async { control(id, intent.part(&app.store, index, &run_answer).await?).await };
+                deadline.bound(work).await
+            }
             None => Err(Problem::InvalidId),
         };
         match result {
             Ok(flow) => run_response(&flow),
+            Err(Problem::Answered(answer)) => serde_json::from_str(&answer.body).unwrap_or_default(),
             Err(problem) => {
                 log_problem(&problem, request_id);
                 failed(&problem, &shorten(sent))

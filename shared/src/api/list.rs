@@ -18,6 +18,7 @@ use crate::store::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position,
 /// 400 with everything that is wrong, in upstream's order.
 pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Problem> {
     let mut parameters = Parameters::read(request);
+    let deleted = parameters.parse("filter[deleted]", |text| text.parse().ok()).unwrap_or_default();
     let status = parameters.parse("filter[status]", |text| match text {
         "1" => Some(Status::Active),
         "0" => Some(Status::Inactive),
@@ -31,7 +32,7 @@ pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Probl
         (text.chars().count() <= MAX_TEXT).then(|| text.replace('\0', "").trim().to_owned())
     });
     let search = search.filter(|text| !text.is_empty());
-    let filter = ListFilter { status, kind, user, from_template, search, secret: None };
+    let filter = ListFilter { status, kind, user, from_template, search, secret: None, deleted };
     paged(parameters, caller, filter, order)
 }
 

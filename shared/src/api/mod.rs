@@ -3,6 +3,7 @@
 mod body;
 mod cursor;
 mod deadline;
+mod effect;
 mod flows;
 mod headers;
 mod list;
@@ -12,28 +13,44 @@ mod problem;
 mod respond;
 mod secrets;
 mod serve;
+mod versions;
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use lambda_http::RequestExt;
 
 use crate::config::{self, Config, ConfigError};
-use crate::flow::{ComponentCheck, CredentialCheck, FlowId, InvalidId, SecretId};
+use crate::flow::{
+    ComponentCheck, CredentialCheck, Diagnostic, Document, FlowId, InvalidId, RuleLevels, SecretId, Timestamp,
+};
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
 
 pub use body::{Body, FlowPatch, read_body, read_patch};
 pub use deadline::Deadline;
-pub use flows::{MAX_BULK_WRITE, change_flow, check_credentials, control_many, patch, start_flow, stop_flow};
+pub use effect::{Effect, Intent};
+pub use flows::{
+    MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, run_answer,
+    start_flow, stop_flow, validated,
+};
+pub use headers::creates;
 pub use list::{list_query, page_response, usage_query};
+pub use parameters::flag;
 pub use precondition::{Current, Precondition};
 pub use problem::{Problem, Wording};
-pub use respond::{bulk_response, deleted, flow_response, json, plain_flow, run_response};
+pub use respond::{
+    bulk_response, deleted, diagnostics_of_faults, flow_response, json, plain_flow, validation_response,
+};
 pub use secrets::{
     SecretsApp, secret_in_use, secret_query, secret_response, secrets_response, usages_response,
 };
 pub use serve::{Request, Response, answer, path, serve};
+pub use versions::{
+    compared_versions, difference_response, find_flow, find_version, version_number, version_response,
+    versions_response,
+};
 
 /// What the flow routes share: who calls, and the table.
 pub struct App {
@@ -45,8 +62,12 @@ pub struct App {
     pub component_check: ComponentCheck,
     /// What becomes of literal credentials.
     pub credential_check: CredentialCheck,
+    /// The levels of other rules.
+    pub rule_levels: RuleLevels,
     /// Whether changes of one flow must say which state they are of.
     pub require_if_match: bool,
+    /// For how long a deleted flow can be restored.
+    pub keep_deleted: Duration,
 }
 
 /// Why a function cannot start.
@@ -76,11 +97,19 @@ impl App {
     pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, OpenError> {
         Ok(Self {
             verifier: Verifier::new(config.auth()?)?,
-            store: Store::new(aws, config.table_name()?),
+            store: Store::open(config, aws)?,
             component_check: config.component_check()?,
             credential_check: config.credential_check()?,
+            rule_levels: config.rule_levels()?,
             require_if_match: config.require_if_match()?,
+            keep_deleted: config.keep_deleted()?,
         })
+    }
+
+    /// Everything there is to say about a document by the rules of this installation.
+    #[must_use]
+    pub fn diagnose(&self, document: &Document) -> Vec<Diagnostic> {
+        document.diagnose(&self.rule_levels, self.component_check, self.credential_check, Timestamp::now())
     }
 
     /// The caller, if it may do this.

@@ -8,7 +8,8 @@ const MAX_SIZE: usize = 1000;
 pub(super) const MAX_TEXT: usize = 256;
 
 /// In the order in which upstream complains about them.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 12] = [
+    "filter[deleted]",
     "filter[status]",
     "filter[type]",
     "filter[user]",
@@ -18,6 +19,8 @@ const KNOWN: [&str; 9] = [
     "page[size]",
     "page[number]",
     "page[after]",
+    "from",
+    "to",
 ];
 
 /// The parameters of a query, and what is wrong with them.
@@ -90,6 +93,20 @@ impl Parameters {
         });
         self.wrong.dedup();
         if self.wrong.is_empty() { Ok(()) } else { Err(Problem::InvalidParameters(self.wrong)) }
+    }
+}
+
+/// Whether a parameter is `true`, by default not.
+///
+/// # Errors
+/// 400 when it is neither `true` nor `false`, or there are several.
+pub fn flag(request: &Request, name: &str) -> Result<bool, Problem> {
+    let query = request.uri().query().unwrap_or_default();
+    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known == name);
+    match (values.next().as_ref().map(|(_, value)| value.as_ref()), values.next()) {
+        (None | Some("false"), None) => Ok(false),
+        (Some("true"), None) => Ok(true),
+        _ => Err(Problem::InvalidParameters(vec![name.into()])),
     }
 }
 

@@ -1,8 +1,9 @@
 use lambda_http::http::header;
+use serde_json::{Value, json};
 
 use super::respond::etag;
 use super::{App, Problem, Request};
-use crate::flow::Flow;
+use crate::flow::{Difference, Document, Flow, FlowId, Timestamp, json_patch};
 
 /// What a client says of the state it wants to change: `If-Match` (RFC 9110, 13.1.1). It is looked at
 /// after everything else that may be wrong with a change (13.2.1), and not of one that changes nothing.
@@ -39,18 +40,73 @@ impl Precondition {
                 etag: current,
                 changed_by: flow.author.user.clone(),
                 changed_at: flow.updated_at,
+                revision: flow.revision,
+                document: flow.document.clone(),
+                difference: None,
             }))),
         }
     }
+
+    /// Adds to a refusal what has changed since the state that the client knows, if that is still kept:
+    /// two calls more, and none for any other problem.
+    pub async fn explain(&self, app: &App, id: FlowId, problem: Problem) -> Problem {
+        let Problem::PreconditionFailed(mut current) = problem else { return problem };
+        let known = self.tags.iter().flatten().find_map(|tag| revision(tag));
+        if let Some((revision, hash)) = known.filter(|(revision, _)| *revision < current.revision) {
+            match app.store.version(id, revision).await {
+                Ok(Some((version, base))) if version.hash.starts_with(hash) => {
+                    let between = (revision, current.revision);
+                    current.difference = difference(between, &base, &current.document).ok();
+                }
+                Ok(_) => {}
+                // The refusal stands without it.
+                Err(error) => tracing::warn!(flow.id = %id, error = %error, "precondition.not_explained"),
+            }
+        }
+        Problem::PreconditionFailed(current)
+    }
+}
+
+/// The revision that an entity tag is of, and the beginning of the document's hash.
+fn revision(tag: &str) -> Option<(u64, &str)> {
+    let (revision, hash) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
+    Some((revision.parse().ok()?, hash))
+}
+
+/// What has changed between two revisions: for people, and as operations (RFC 6902) that make the one of
+/// the other.
+///
+/// # Errors
+/// When a document cannot be written as JSON.
+fn difference(
+    (from, to): (u64, u64),
+    base: &Document,
+    current: &Document,
+) -> Result<Value, serde_json::Error> {
+    let mut difference = serde_json::to_value(Difference::between(base, current))?;
+    if let Value::Object(members) = &mut difference {
+        members.extend([
+            ("from".into(), json!(from)),
+            ("to".into(), json!(to)),
+            ("patch".into(), serde_json::to_value(json_patch(base, current))?),
+        ]);
+    }
+    Ok(difference)
 }
 
 /// The state that a flow is in, for a client that has another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Current {
     /// Its entity tag.
     pub etag: String,
     /// Who made it so; empty for the platform.
     pub changed_by: String,
     /// When.
-    pub changed_at: crate::flow::Timestamp,
+    pub changed_at: Timestamp,
+    /// Its number.
+    pub revision: u64,
+    /// What it says.
+    pub document: Document,
+    /// What has changed since the state that the client has, if that is known.
+    pub difference: Option<Value>,
 }

@@ -1,14 +1,17 @@
-use lambda_http::http::{HeaderValue, StatusCode, header};
+use std::str::FromStr;
+
+use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::Response;
 use super::body::PATCHES;
+use super::effect::REPLAYED;
 use super::precondition::Current;
 use super::respond::body;
 use crate::flow::{Fault, Flow, FlowId, PatchError, StartError, Status, bounded};
 use crate::identity::AuthError;
 use crate::secrets::{SecretError, VaultError};
-use crate::store;
+use crate::store::{self, StoredAnswer};
 
 /// Everything that can be wrong with a request. The only place that knows HTTP statuses.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,21 @@ pub enum Problem {
     /// The route has other methods.
     #[error("the method is not allowed")]
     MethodNotAllowed(Vec<&'static str>),
+    /// No problem: this request, or one that is only validated, has its answer already.
+    #[error("the request has its answer")]
+    Answered(Box<StoredAnswer>),
+    /// The key of the request belongs to another one.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
+    /// The same request is under way.
+    #[error("the same request is under way")]
+    UnderWay,
+    /// A flow has the chosen id already, or had it until lately.
+    #[error("the id is taken")]
+    IdTaken,
+    /// The flow has no such version, or not any more.
+    #[error("there is no such version")]
+    VersionNotFound,
     /// Not now: later.
     #[error("not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -219,6 +237,22 @@ impl Problem {
                 "if-match-required",
                 "The request must say which state of the flow it changes",
             ),
+            Self::Answered(answer) => {
+                let status = StatusCode::from_u16(answer.status).unwrap_or_default();
+                Kind(status, "answered", "The request has its answer")
+            }
+            Self::KeyReused => Kind(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The idempotency key belongs to another request",
+            ),
+            Self::UnderWay => {
+                Kind(StatusCode::CONFLICT, "request-under-way", "The same request is under way")
+            }
+            Self::IdTaken => Kind(StatusCode::PRECONDITION_FAILED, "flow-exists", "The id is taken"),
+            Self::VersionNotFound => {
+                Kind(StatusCode::NOT_FOUND, "version-not-found", "The flow has no such version")
+            }
             Self::Stopping => Kind(StatusCode::CONFLICT, "flow-stopping", "The flow is stopping"),
             Self::RouteNotFound => Kind(StatusCode::NOT_FOUND, "route-not-found", "There is no such route"),
             Self::MethodNotAllowed(_) => {
@@ -281,11 +315,14 @@ impl Problem {
                 vec![entry(&wording.not_inactive(*status), "flow.not_inactive")]
             }
             Self::PreconditionFailed(current) => {
-                let Current { etag, changed_by, changed_at } = &**current;
+                let Current { etag, changed_by, changed_at, difference, .. } = &**current;
                 let mut entry = entry("Flow has been changed meanwhile", "flow.changed");
                 entry.insert("etag".into(), etag.as_str().into());
                 entry.insert("changedBy".into(), changed_by.as_str().into());
                 entry.insert("changedAt".into(), changed_at.to_string().into());
+                if let Some(difference) = difference {
+                    entry.insert("diff".into(), difference.clone());
+                }
                 vec![entry]
             }
             Self::PreconditionRequired => {
@@ -294,6 +331,19 @@ impl Problem {
                     "if_match.required",
                 )]
             }
+            Self::Answered(_) => Vec::new(),
+            Self::KeyReused => vec![entry(
+                "The Idempotency-Key has been used for a request that said something else",
+                "idempotency_key.reused",
+            )],
+            Self::UnderWay => vec![entry(
+                "A request with this Idempotency-Key is under way. Please try again later.",
+                "idempotency_key.under_way",
+            )],
+            Self::IdTaken => {
+                vec![entry("A flow with this id exists, or existed until lately", "flow.exists")]
+            }
+            Self::VersionNotFound => vec![entry("Version not found", "version.not_found")],
             Self::Stopping => vec![entry("Flow is stopping", "flow.stopping")],
             Self::RouteNotFound => vec![entry("Not found", "route.not_found")],
             Self::MethodNotAllowed(_) => {
@@ -304,9 +354,25 @@ impl Problem {
         }
     }
 
+    /// The answer that the same request got before.
+    #[must_use]
+    pub fn replay(mut answer: StoredAnswer) -> Self {
+        answer.headers.push((REPLAYED.into(), "true".into()));
+        Self::Answered(Box::new(answer))
+    }
+
+    /// Whether the request was refused or has failed.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Answered(_))
+    }
+
     /// The answer (RFC 9457), which also carries upstream's array.
     #[must_use]
     pub fn into_response(self, instance: &str, request_id: &str) -> Response {
+        if let Self::Answered(answer) = self {
+            return stored_response(*answer);
+        }
         let Kind(status, kind, title) = self.kind();
         let text = json!({
             "type": format!("/problems/{kind}"),
@@ -336,13 +402,24 @@ impl Problem {
             _ if status == StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::UnderWay) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
         }
         response
     }
+}
+
+/// An answer as it was kept.
+fn stored_response(answer: StoredAnswer) -> Response {
+    let mut response = Response::new(answer.body.into());
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
+    let headers = answer.headers.iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?))
+    });
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// What a flow lacks, in the form of an error that was not raised.
@@ -400,6 +477,10 @@ impl From<store::Error> for Problem {
         match error {
             store::Error::UnknownSecrets(faults) => Self::InvalidFlow(faults),
             store::Error::TooLarge => Self::TooLarge,
+            store::Error::Answered(answer) => Self::replay(*answer),
+            store::Error::KeyReused => Self::KeyReused,
+            store::Error::UnderWay => Self::UnderWay,
+            store::Error::Taken(_) => Self::IdTaken,
             store::Error::PageTooLarge => Self::PageTooLarge,
             store::Error::Unavailable(_) => Self::Unavailable(error.into()),
             store::Error::Unreadable(_) | store::Error::Refused(_) => Self::Internal(error.into()),

@@ -1,16 +1,14 @@
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::body::PATCHES;
 use super::headers::none_match;
 use super::problem::{INCOMPLETE, fault_entry};
 use super::serve::{log_problem, request_id};
-use super::{Problem, Request, Response};
-use crate::flow::{Flow, FlowView, bounded};
+use super::{App, Problem, Request, Response};
+use crate::flow::{Diagnostic, Fault, Flow, FlowView, Level, NodeIds, more_faults};
 
 /// Entries of one item, where an answer has many: a function's answer is at most 6 MB.
 const MAX_ENTRIES: usize = 100;
@@ -38,22 +36,27 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Prob
 pub fn plain_flow(request: &Request, flow: &Flow) -> Result<Response, Problem> {
     let etag = etag(flow)?;
     let response = if none_match(request, &etag) {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
+        not_modified()
     } else {
         json(StatusCode::OK, &Enveloped { data: FlowView::from(flow), meta: Map::new() })?
     };
     with_flow_headers(response, &etag)
 }
 
-/// The answer to a write of one flow, with what it lacks to run as `meta.warnings`; for a new one
-/// with its `Location`.
+/// The answer to a client that has the state already.
+pub(super) fn not_modified() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+/// The answer to a write of one flow, with what there is to say about it as `meta.warnings`; for a new
+/// one with its `Location`.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn flow_response(status: StatusCode, flow: &Flow) -> Result<Response, Problem> {
-    let meta = meta(warnings(flow, ""));
+pub fn flow_response(app: &App, status: StatusCode, flow: &Flow) -> Result<Response, Problem> {
+    let meta = meta(warnings(app, flow, ""));
     let mut response = json(status, &Enveloped { data: FlowView::from(flow), meta })?;
     if status == StatusCode::CREATED
         && let Ok(location) = HeaderValue::from_str(&format!("/flows/{}", flow.id))
@@ -72,16 +75,49 @@ fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
     meta
 }
 
-/// What a flow lacks to run and which credentials it holds, as entries whose pointers begin with
-/// `prefix`.
-fn warnings(flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
-    let missing = bounded(flow.document.missing_to_run(), MAX_ENTRIES);
-    let literal = bounded(flow.document.literal_credentials(), MAX_ENTRIES);
-    missing
-        .iter()
-        .chain(&literal)
-        .map(|fault| with_prefix(prefix, fault_entry(fault, INCOMPLETE.as_u16())))
-        .collect()
+/// What there is to say about a flow that was stored, as entries whose pointers begin with `prefix`.
+fn warnings(app: &App, flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
+    let diagnostics = app.diagnose(&flow.document);
+    let warnings = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Level::Warning);
+    warnings.map(|warning| with_prefix(prefix, diagnostic_entry(warning))).collect()
+}
+
+/// The same of one of many flows.
+fn some_warnings(mut warnings: Vec<Map<String, Value>>) -> Vec<Map<String, Value>> {
+    if warnings.len() > MAX_ENTRIES {
+        warnings.truncate(MAX_ENTRIES);
+        warnings.push(fault_entry(&more_faults(), INCOMPLETE.as_u16()));
+    }
+    warnings
+}
+
+/// A diagnostic in the form of upstream's errors.
+pub(super) fn diagnostic_entry(diagnostic: &Diagnostic) -> Map<String, Value> {
+    let mut entry = match serde_json::to_value(diagnostic) {
+        Ok(Value::Object(entry)) => entry,
+        _ => Map::new(),
+    };
+    entry.insert("code".into(), INCOMPLETE.as_u16().into());
+    entry
+}
+
+/// Faults of a body with these nodes as diagnostics.
+#[must_use]
+pub fn diagnostics_of_faults(faults: &[Fault], nodes: &NodeIds) -> Vec<Diagnostic> {
+    let node = |fault: &Fault| nodes.at(&fault.pointer).map(Into::into);
+    faults.iter().map(|fault| Diagnostic::of_fault(fault, Level::Error, node(fault))).collect()
+}
+
+/// The answer to what was only validated.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn validation_response(diagnostics: &[Diagnostic]) -> Result<Response, Problem> {
+    let is_valid = diagnostics.iter().all(|found| found.severity != Level::Error);
+    let data = json!({"valid": is_valid, "diagnostics": diagnostics});
+    let mut response = json(StatusCode::OK, &json!({"data": data, "meta": {}}))?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn with_prefix(prefix: &str, mut entry: Map<String, Value>) -> Map<String, Value> {
@@ -93,7 +129,7 @@ fn with_prefix(prefix: &str, mut entry: Map<String, Value>) -> Map<String, Value
 
 /// The answer to start and stop: the state as it then is.
 #[must_use]
-pub fn run_response(flow: &Flow) -> Value {
+pub(super) fn run_response(flow: &Flow) -> Value {
     json!({"data": {"id": flow.id, "status": flow.status}, "meta": {}})
 }
 
@@ -109,6 +145,7 @@ pub fn deleted() -> Response {
 /// # Errors
 /// 5xx when no item was more fortunate, or when the answer cannot be written as JSON.
 pub fn bulk_response(
+    app: &App,
     request: &Request,
     status: StatusCode,
     mut results: Vec<Result<Flow, Problem>>,
@@ -133,8 +170,16 @@ pub fn bulk_response(
         let prefix = if is_array { format!("/{index}") } else { String::new() };
         match result {
             Ok(flow) => {
-                warned.extend(warnings(flow, &prefix));
+                warned.extend(some_warnings(warnings(app, flow, &prefix)));
                 BulkItem::Flow(Box::new(flow.into()))
+            }
+            Err(Problem::Answered(answer)) => {
+                let Ok(item) = serde_json::from_str::<Answered>(&answer.body) else {
+                    return BulkItem::Answered(None);
+                };
+                let entries = item.meta.warnings.into_iter().map(|entry| with_prefix(&prefix, entry));
+                warned.extend(some_warnings(entries.collect()));
+                BulkItem::Answered(Some(item.data))
             }
             Err(problem) => {
                 log_problem(problem, &request_id);
@@ -159,15 +204,31 @@ struct Enveloped<T> {
 #[serde(untagged)]
 enum BulkItem<'a> {
     Flow(Box<FlowView<'a>>),
+    Answered(Option<Box<RawValue>>),
     Failed { errors: Vec<Map<String, Value>> },
+}
+
+/// The answer that an item got by itself.
+#[derive(Deserialize)]
+struct Answered {
+    data: Box<RawValue>,
+    meta: AnsweredMeta,
+}
+
+#[derive(Deserialize)]
+struct AnsweredMeta {
+    #[serde(default)]
+    warnings: Vec<Map<String, Value>>,
 }
 
 /// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
 pub(super) fn etag(flow: &Flow) -> Result<String, Problem> {
-    let document = serde_json::to_vec(&flow.document)?;
-    let hash = digest(&SHA256, &document);
-    let hash = URL_SAFE_NO_PAD.encode(hash.as_ref().get(..6).unwrap_or_default());
-    Ok(format!("\"{}-{hash}\"", flow.revision))
+    Ok(version_etag(flow.revision, &flow.document.hash()?))
+}
+
+/// The entity tag of a version whose document has this hash.
+pub(super) fn version_etag(revision: u64, hash: &str) -> String {
+    format!("\"{revision}-{}\"", hash.get(..8).unwrap_or_default())
 }
 
 fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Problem> {

@@ -123,6 +123,9 @@ where
 
 /// The whole chain of causes, once; what a client did wrong is no error of ours.
 pub(super) fn log_problem(problem: &Problem, request_id: &str) {
+    if !problem.is_refusal() {
+        return;
+    }
     if problem.status() < StatusCode::INTERNAL_SERVER_ERROR {
         tracing::debug!(request.id = %request_id, problem = %problem, "refused");
         return;

@@ -55,7 +55,8 @@ pub fn events_of_change(
 ) -> Result<Vec<Event>, serde_json::Error> {
     let mut events = Vec::new();
     match (before, after) {
-        (None, Some(Head::Live(flow))) => {
+        // One that is restored, or put back from a backup, is there again.
+        (None | Some(Head::Deleted(_) | Head::Erased(_)), Some(Head::Live(flow))) => {
             events.push(changed("flowrepo.flow.created", flow, &flow.actor)?);
         }
         (Some(Head::Live(before)), Some(Head::Live(flow))) => {
@@ -74,7 +75,10 @@ pub fn events_of_change(
                 events.push(Stamp::of(flow).event("flow.failed", &data, None)?);
             }
         }
-        (Some(Head::Live(before)), Some(Head::Deleted(tombstone))) => {
+        (Some(Head::Live(_)), Some(Head::Deleted(flow))) => {
+            events.push(changed("flowrepo.flow.deleted", flow, &flow.actor)?);
+        }
+        (Some(Head::Live(before)), Some(Head::Erased(tombstone))) => {
             let stamp = Stamp::of_flow(before.id, tombstone.sequence, tombstone.deleted_at);
             events.push(stamp.event(
                 "flowrepo.flow.deleted",
@@ -87,7 +91,7 @@ pub fn events_of_change(
             let stamp = Stamp::of_flow(flow.id, flow.sequence + 1, flow.changed_at);
             events.push(stamp.event("flowrepo.flow.deleted", &change_data(flow.id, &flow.actor), None)?);
         }
-        // A tombstone that expires was announced when it was made.
+        // What is erased or expires after its deletion was announced when it was deleted.
         _ => {}
     }
     Ok(events)
@@ -315,6 +319,24 @@ mod tests {
             events_of_change(None, Some(&live(&flow))).unwrap(),
             "a second delivery is the same"
         );
+    }
+
+    #[test]
+    fn a_flow_is_deleted_once_and_created_again_when_it_is_restored() {
+        let caller = Caller::new("anna", Some("acme"), []);
+        let flow = flow("");
+        let gone = flow.deleted(&caller, std::time::Duration::from_mins(1));
+        let back = gone.restored(&caller).unwrap();
+        let deleted = Head::Deleted(Box::new(gone));
+        let names = |before: Option<&Head>, after: Option<&Head>| -> Vec<&str> {
+            events_of_change(before, after).unwrap().iter().map(|event| event.name).collect()
+        };
+        assert_eq!(names(Some(&live(&flow)), Some(&deleted)), ["flowrepo.flow.deleted"]);
+        assert_eq!(names(Some(&deleted), Some(&live(&back))), ["flowrepo.flow.created"]);
+        assert!(names(Some(&deleted), None).is_empty(), "it was announced when it was deleted");
+        let events = events_of_change(Some(&live(&flow)), Some(&deleted)).unwrap();
+        assert_eq!(detail(&events[0])["data"]["user"], "anna");
+        assert_eq!(detail(&events[0])["sequence"], "00000000000000000002");
     }
 
     #[test]

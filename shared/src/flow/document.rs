@@ -1,5 +1,8 @@
 use std::collections::BTreeSet;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -155,6 +158,15 @@ impl Graph {
 }
 
 impl Document {
+    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
+        let hash = digest(&SHA256, &serde_json::to_vec(self)?);
+        Ok(URL_SAFE_NO_PAD.encode(hash.as_ref().get(..18).unwrap_or_default()))
+    }
+
     /// Whether `id` is among the owners.
     #[must_use]
     pub fn is_owned_by(&self, id: &str) -> bool {

@@ -3,10 +3,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::document::{Document, Field, Owner};
 use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, too_many_owners};
-use super::{FlowId, ObjectId, Timestamp, read_fields};
+use super::{Difference, FlowId, ObjectId, Timestamp, read_fields};
 use crate::identity::Caller;
 
 /// How often a start or a stop that nobody confirms is announced again.
@@ -151,6 +152,19 @@ pub struct Flow {
     pub actor: Actor,
     /// Who changed the document last.
     pub author: Actor,
+    /// What that change was, for people.
+    pub summary: Option<String>,
+    /// When it was deleted, if it can still be restored.
+    pub deletion: Option<Deletion>,
+}
+
+/// The deletion of a flow that can still be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// When.
+    pub at: Timestamp,
+    /// Until when the flow is kept, in whole seconds.
+    pub expires_at: Timestamp,
 }
 
 impl Flow {
@@ -159,6 +173,31 @@ impl Flow {
     /// # Errors
     /// All faults of the body.
     pub fn create(caller: &Caller, fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Vec<Fault>> {
+        let id = FlowId::generate();
+        Self::new(id, id.timestamp(), caller, fields, check)
+    }
+
+    /// The same under an id that somebody has chosen, which says when it was created: lists are in the
+    /// order of ids.
+    ///
+    /// # Errors
+    /// All faults of the body.
+    pub fn create_as(
+        id: FlowId,
+        caller: &Caller,
+        fields: Fields<'_>,
+        check: ComponentCheck,
+    ) -> Result<Self, Vec<Fault>> {
+        Self::new(id, Timestamp::now(), caller, fields, check)
+    }
+
+    fn new(
+        id: FlowId,
+        now: Timestamp,
+        caller: &Caller,
+        fields: Fields<'_>,
+        check: ComponentCheck,
+    ) -> Result<Self, Vec<Fault>> {
         let mut document = Document::parse(fields, check)?;
         if !caller.is_admin() {
             document.tenant = caller.tenant.clone().map_or(Field::Absent, Field::Value);
@@ -174,8 +213,6 @@ impl Flow {
         }
         check_owners(&document)?;
         let stewards = owner_ids(&document);
-        let id = FlowId::generate();
-        let now = id.timestamp();
         Ok(Self {
             id,
             document,
@@ -189,11 +226,13 @@ impl Flow {
             announced_at: None,
             repeats: 0,
             stewards,
-            created_at: now,
+            created_at: id.timestamp(),
             updated_at: now,
             changed_at: now,
             actor: caller.into(),
             author: caller.into(),
+            summary: None,
+            deletion: None,
         })
     }
 
@@ -212,6 +251,66 @@ impl Flow {
         let mut merged = read_fields(&stored).unwrap_or_default();
         merged.extend(fields);
         self.with_document(caller, Document::parse(merged, check)?)
+    }
+
+    /// The flow with the members of `fields` instead of its own; `None` when that changes nothing.
+    /// Owners stay when they are not named, and a status is whatever it is: so what a client was shown
+    /// it can send back. The flow must be inactive.
+    ///
+    /// # Errors
+    /// All faults of the document as it would be.
+    pub fn replaced(
+        &self,
+        caller: &Caller,
+        mut fields: Fields<'_>,
+        check: ComponentCheck,
+    ) -> Result<Option<Self>, Vec<Fault>> {
+        let names_owners = fields.contains_key("owners");
+        let is_status = |raw: &RawValue| serde_json::from_str::<Status>(raw.get()).is_ok();
+        if fields.get("status").is_some_and(|raw| is_status(raw)) {
+            fields.remove("status");
+        }
+        let mut document = Document::parse(fields, check)?;
+        if !names_owners {
+            document.owners.clone_from(&self.document.owners);
+        }
+        self.with_document(caller, document)
+    }
+
+    /// The flow with the content of a former version; `None` when it has it. Who owns it stays as it
+    /// is: going back in time gives nobody access again. The flow must be inactive.
+    ///
+    /// # Errors
+    /// All faults of the document by today's rules.
+    pub fn with_version(
+        &self,
+        caller: &Caller,
+        version: &Document,
+        check: ComponentCheck,
+    ) -> Result<Option<Self>, Vec<Fault>> {
+        let mut document = version.clone();
+        document.owners.clone_from(&self.document.owners);
+        document.tenant.clone_from(&self.document.tenant);
+        let stored = serde_json::value::to_raw_value(&document).map_err(|_| Vec::new())?;
+        let document = Document::parse(read_fields(&stored).unwrap_or_default(), check)?;
+        self.with_document(caller, document)
+    }
+
+    /// The flow as it is kept after its deletion, for so long. It must be inactive.
+    #[must_use]
+    pub fn deleted(&self, caller: &Caller, keep: Duration) -> Self {
+        let mut next = self.next(caller.into());
+        let at = next.changed_at;
+        let expires_at = Timestamp::from_millis(at.plus(keep).seconds() * 1000);
+        next.deletion = Some(Deletion { at, expires_at });
+        next
+    }
+
+    /// The flow after its deletion is undone; `None` when it is not deleted.
+    #[must_use]
+    pub fn restored(&self, caller: &Caller) -> Option<Self> {
+        self.deletion?;
+        Some(Self { deletion: None, ..self.next(caller.into()) })
     }
 
     /// The flow with this document instead; `None` when that is the same.
@@ -238,7 +337,7 @@ impl Flow {
             next.stewards.retain(|id| document.is_owned_by(id));
         }
         next.document = document;
-        Ok(Some(next.revised()))
+        Ok(Some(next.revised(&self.document)))
     }
 
     /// Whether the caller may take the flow away from its tenant.
@@ -354,7 +453,7 @@ impl Flow {
         let mut next = self.next(Actor::platform());
         next.document.owners.retain(|owner| owner.id != id);
         next.stewards.retain(|steward| steward != id);
-        next = next.revised();
+        next = next.revised(&self.document);
         if next.document.owners.is_empty() && matches!(self.status, Status::Starting | Status::Active) {
             next = next.with_status(Status::Stopping);
             next.status_reason = Some("The last owner of the flow was deleted.".into());
@@ -362,8 +461,9 @@ impl Flow {
         Some(next)
     }
 
-    /// Another revision of the document.
-    fn revised(mut self) -> Self {
+    /// Another revision of the document, which was this one.
+    fn revised(mut self, before: &Document) -> Self {
+        self.summary = Some(Difference::between(before, &self.document).summary());
         self.revision += 1;
         self.updated_at = self.changed_at;
         self.author = self.actor.clone();

@@ -3,21 +3,27 @@
 
 mod cast;
 mod credentials;
+mod diff;
 mod document;
 mod id;
 mod lifecycle;
 mod parse;
 mod patch;
+mod rules;
 mod time;
 mod view;
 
 pub(crate) use cast::Reader;
 pub use credentials::CredentialCheck;
+pub use diff::{Difference, json_patch};
 pub use document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
 pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
-pub use lifecycle::{Actor, Flow, NoEffect, RunEvent, StartError, Status};
-pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, read_fields};
+pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
+pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, more_faults, read_fields};
 pub use patch::{Patch, PatchError};
+pub use rules::{
+    Diagnostic, InvalidLevel, InvalidLevels, Level, NodeIds, RULES, Rule, RuleLevels, rules_page,
+};
 pub use time::Timestamp;
 pub use view::{FlowView, MAX_ANSWER_BYTES};

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use serde_json::value::RawValue;
 
@@ -55,13 +56,15 @@ pub fn bounded(faults: impl IntoIterator<Item = Fault>, max: usize) -> Vec<Fault
     let mut faults = faults.into_iter();
     let mut shown: Vec<_> = faults.by_ref().take(max).collect();
     if faults.next().is_some() {
-        shown.push(Fault {
-            message: "There are more faults.".into(),
-            reason: "more_faults",
-            pointer: String::new(),
-        });
+        shown.push(more_faults());
     }
     shown
+}
+
+/// That there are more faults than are said.
+#[must_use]
+pub fn more_faults() -> Fault {
+    Fault { message: "There are more faults.".into(), reason: "more_faults", pointer: String::new() }
 }
 
 /// When a node must have a component and a function.
@@ -106,7 +109,7 @@ impl Document {
             }
             check_references(graph, edge_places, &mut reader);
         }
-        if cron.value().is_some_and(|cron| !cron.is_empty() && !is_cron(cron)) {
+        if cron.value().is_some_and(|cron| !cron.is_empty() && read_cron(cron).is_none()) {
             reader.fault("cron", "flow.cron.invalid", "Invalid cron expression.");
         }
         match graph {
@@ -298,12 +301,13 @@ fn check_references(graph: &Graph, edge_places: &[String], reader: &mut Reader<'
 }
 
 /// Five fields, or six with seconds first, as the platform's scheduler reads them.
-fn is_cron(text: &str) -> bool {
+pub(super) fn read_cron(text: &str) -> Option<Cron> {
     // A nickname such as `@daily` is not among the fields the scheduler knows.
     let has_empty_item = |field: &str| field.split(',').any(str::is_empty);
-    !text.contains('@')
-        && !text.split_whitespace().any(has_empty_item)
-        && CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text).is_ok()
+    if text.contains('@') || text.split_whitespace().any(has_empty_item) {
+        return None;
+    }
+    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text).ok()
 }
 
 #[cfg(test)]

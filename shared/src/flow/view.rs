@@ -30,6 +30,11 @@ pub struct FlowView<'a> {
     created_at: Timestamp,
     #[serde(serialize_with = "as_text")]
     updated_at: Timestamp,
+    /// Of a deleted flow, with the time from which on it cannot be restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
     id: FlowId,
 }
 
@@ -43,6 +48,8 @@ impl<'a> From<&'a Flow> for FlowView<'a> {
                 .then(|| flow.status_since.to_string()),
             created_at: flow.created_at,
             updated_at: flow.updated_at,
+            deleted_at: flow.deletion.map(|deletion| deletion.at.to_string()),
+            expires_at: flow.deletion.map(|deletion| deletion.expires_at.to_string()),
             id: flow.id,
         }
     }

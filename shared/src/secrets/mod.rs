@@ -11,7 +11,7 @@ use aws_config::SdkConfig;
 use crate::config::{self, Config, ConfigError};
 use crate::flow::{Actor, Fault, Fields, Flow, ObjectId, SecretId};
 use crate::identity::Caller;
-use crate::store::{self, SecretRead, Store, Unsettled};
+use crate::store::{self, Receipt, SecretRead, Store, Unsettled};
 
 pub use secret::{OwnerType, Secret, SecretOwner, SecretView};
 pub use value::{SecretType, SecretValue};
@@ -75,7 +75,13 @@ impl Secrets {
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub fn open(config: &Config, aws: &SdkConfig) -> Result<Self, ConfigError> {
-        Ok(Self::new(Store::new(aws, config.table_name()?), Vault::new(aws, config.vault()?)))
+        Ok(Self::new(Store::open(config, aws)?, Vault::new(aws, config.vault()?)))
+    }
+
+    /// The table.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The secret, if it is the caller's. One call.
@@ -129,25 +135,25 @@ impl Secrets {
         Ok((secret, value))
     }
 
-    /// Stores a new secret: first a note, then the value, then all the rest without the note. Three
-    /// calls.
+    /// Stores a new secret: first a note, then the value, then all the rest, with a receipt if there is
+    /// one, without the note. Three calls.
     ///
     /// # Errors
     /// See [`SecretError`].
     pub async fn create(
         &self,
-        caller: &Caller,
-        fields: Fields<'_>,
-    ) -> Result<(Secret, SecretValue), SecretError> {
-        let (secret, value) = Secret::create(caller, fields)?;
+        secret: &Secret,
+        value: &SecretValue,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), SecretError> {
         let note = Unsettled::of(secret.id);
         self.store.note_unsettled(&note).await?;
-        self.vault.create(&secret, &value).await?;
-        match self.store.insert_secret(&secret, &note).await {
-            Ok(()) => Ok((secret, value)),
+        self.vault.create(secret, value).await?;
+        match self.store.insert_secret(secret, &note, receipt).await {
+            Ok(()) => Ok(()),
             Err(error) => {
                 // One that may have been stored after all is left to the sweep.
-                if !matches!(error, store::Error::Unavailable(_)) {
+                if !matches!(error, store::Error::Unavailable(_) | store::Error::UnderWay) {
                     let destroyed = self.vault.destroy(secret.id).await;
                     self.done(&note, destroyed).await;
                 }
@@ -204,6 +210,30 @@ impl Secrets {
             return Ok((next, value));
         }
         Err(store::Error::Unavailable("others change the secret all the time".into()).into())
+    }
+
+    /// Whether [`Self::update`] would be refused. Two calls.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn check_update(
+        &self,
+        caller: &Caller,
+        id: SecretId,
+        fields: Fields<'_>,
+    ) -> Result<(), SecretError> {
+        let (secret, stored) = self.get(caller, id).await?;
+        secret.patch(caller, fields, &stored).map(drop)
+    }
+
+    /// Whether [`Self::delete`] would be refused now. Two calls or more.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn check_delete(&self, caller: &Caller, id: SecretId) -> Result<(), SecretError> {
+        self.find(caller, id).await?;
+        let users = self.store.running_users(id, MAX_NAMED).await?;
+        if users.is_empty() { Ok(()) } else { Err(SecretError::InUse(users)) }
     }
 
     /// Deletes a secret of the caller's that no running flow uses: no flow can start with it from the

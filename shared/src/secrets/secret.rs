@@ -204,7 +204,7 @@ impl Secret {
     ///
     /// # Errors
     /// All faults of the body, or that the value is too large.
-    pub(super) fn create(caller: &Caller, fields: Fields<'_>) -> Result<(Self, SecretValue), SecretError> {
+    pub fn create(caller: &Caller, fields: Fields<'_>) -> Result<(Self, SecretValue), SecretError> {
         let mut draft = Draft::read(fields);
         draft.check_owners(caller, &[]);
         draft.require("name", draft.name.value().is_some(), "secret.name.required");

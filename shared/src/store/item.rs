@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD, Partition};
 use super::{Error, Item};
-use crate::flow::{Actor, Document, Flow, FlowId, ObjectId, Status, Timestamp};
+use crate::flow::{Actor, Deletion, Document, Flow, FlowId, ObjectId, Status, Timestamp};
 
 /// More than a body of 1 MiB can become, and a bound for what a stored one can unpack to.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
+/// A document with what an answer says around it.
+const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
 /// DynamoDB takes 400 KB; the rest is for the other attributes.
 const MAX_PACKED_BYTES: usize = 380 * 1024;
 /// Speed and size of small JSON hardly change from 1 to 9.
@@ -21,8 +23,10 @@ const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 pub enum Head {
     /// The flow.
     Live(Box<Flow>),
-    /// It was deleted.
-    Deleted(Tombstone<FlowId>),
+    /// The flow, which was deleted and can be restored.
+    Deleted(Box<Flow>),
+    /// It was erased.
+    Erased(Tombstone<FlowId>),
 }
 
 impl Head {
@@ -31,12 +35,26 @@ impl Head {
     pub fn live(self) -> Option<Flow> {
         match self {
             Self::Live(flow) => Some(*flow),
-            Self::Deleted(_) => None,
+            Self::Deleted(_) | Self::Erased(_) => None,
+        }
+    }
+
+    /// The flow, also one that was deleted and can be restored.
+    #[must_use]
+    pub fn flow(self) -> Option<Flow> {
+        match self {
+            Self::Live(flow) => Some(*flow),
+            // The table takes its time to remove what has expired.
+            Self::Deleted(flow) => {
+                let kept = |deletion: &Deletion| deletion.expires_at > Timestamp::now();
+                Some(*flow).filter(|flow| flow.deletion.as_ref().is_some_and(kept))
+            }
+            Self::Erased(_) => None,
         }
     }
 }
 
-/// What stays of a deleted flow or secret for a day.
+/// What stays of an erased flow or a deleted secret for a day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tombstone<Id> {
@@ -92,6 +110,13 @@ struct LiveItem {
     actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     author: Option<Actor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Timestamp>,
+    /// In seconds, as the table wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
@@ -104,11 +129,9 @@ pub(super) fn head_key(id: FlowId) -> Item {
 }
 
 pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
-    let json = serde_json::to_vec(&flow.document).map_err(|error| Error::Unreadable(error.into()))?;
-    let document =
-        zstd::bulk::compress(&json, COMPRESSION_LEVEL).map_err(|error| Error::Unreadable(error.into()))?;
+    let document = pack_document(&flow.document)?;
     let stewards: usize = flow.stewards.iter().map(String::len).sum();
-    if json.len() > MAX_DOCUMENT_BYTES || document.len() + stewards > MAX_PACKED_BYTES {
+    if document.len() + stewards > MAX_PACKED_BYTES {
         return Err(Error::TooLarge);
     }
     let item = LiveItem {
@@ -130,8 +153,32 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         changed_at: flow.changed_at,
         actor: flow.actor.clone(),
         author: Some(flow.author.clone()),
+        summary: flow.summary.clone(),
+        deleted_at: flow.deletion.map(|deletion| deletion.at),
+        expires_at: flow.deletion.map(|deletion| deletion.expires_at.seconds()),
     };
     with_key(head_key(flow.id), &item)
+}
+
+/// A document as JSON, compressed with zstd.
+pub(super) fn pack_document(document: &Document) -> Result<Vec<u8>, Error> {
+    let json = serde_json::to_vec(document).map_err(|error| Error::Unreadable(error.into()))?;
+    if json.len() > MAX_DOCUMENT_BYTES {
+        return Err(Error::TooLarge);
+    }
+    pack(&json)
+}
+
+pub(super) fn unpack_document(packed: &[u8]) -> Result<Document, Error> {
+    serde_json::from_slice(&unpack(packed)?).map_err(|error| Error::Unreadable(error.into()))
+}
+
+pub(super) fn pack(json: &[u8]) -> Result<Vec<u8>, Error> {
+    zstd::bulk::compress(json, COMPRESSION_LEVEL).map_err(|error| Error::Unreadable(error.into()))
+}
+
+pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, Error> {
+    zstd::bulk::decompress(packed, MAX_UNPACKED_BYTES).map_err(|error| Error::Unreadable(error.into()))
 }
 
 pub(super) fn tombstone_item(tombstone: &Tombstone<FlowId>) -> Result<Item, Error> {
@@ -150,17 +197,18 @@ pub(super) fn with_key(key: Item, rest: &impl Serialize) -> Result<Item, Error> 
 /// When it is none.
 pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
     let item = item.into();
-    if item.contains_key("deletedAt") {
-        return read(item).map(Head::Deleted);
+    if item.contains_key("deletedAt") && !item.contains_key("document") {
+        return read(item).map(Head::Erased);
     }
     let item: LiveItem = read(item)?;
-    let json = zstd::bulk::decompress(&item.document, MAX_DOCUMENT_BYTES)
-        .map_err(|error| Error::Unreadable(error.into()))?;
-    let document: Document =
-        serde_json::from_slice(&json).map_err(|error| Error::Unreadable(error.into()))?;
-    Ok(Head::Live(Box::new(Flow {
+    let deletion = item
+        .deleted_at
+        .zip(item.expires_at)
+        .map(|(at, seconds)| Deletion { at, expires_at: Timestamp::from_millis(seconds * 1000) });
+    let head = if deletion.is_some() { Head::Deleted } else { Head::Live };
+    Ok(head(Box::new(Flow {
         id: item.id,
-        document,
+        document: unpack_document(&item.document)?,
         revision: item.revision,
         sequence: item.sequence,
         status: item.status,
@@ -176,6 +224,8 @@ pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
         changed_at: item.changed_at,
         author: item.author.unwrap_or_else(|| item.actor.clone()),
         actor: item.actor,
+        summary: item.summary,
+        deletion,
     })))
 }
 
@@ -206,12 +256,19 @@ pub(super) struct Row {
     pub(super) updated_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) owners: Option<Vec<String>>,
+    /// When the row of a deleted flow goes, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<u64>,
 }
 
 impl Row {
-    /// The listing rows of a flow: one per owner, one per secret it uses, and one among all flows.
+    /// The listing rows of a flow: one per owner, one per secret it uses, and one among all flows. Those
+    /// of a deleted one are elsewhere, and its secrets are not used.
     pub(super) fn all_of(flow: &Flow) -> Vec<Self> {
         let document = &flow.document;
+        let place = |partition: Partition| {
+            if flow.deletion.is_some() { partition.of_deleted().key() } else { partition.key() }
+        };
         let mut owners: Vec<_> = document.owners.iter().map(|owner| owner.id.clone()).collect();
         owners.sort_unstable();
         owners.dedup();
@@ -219,7 +276,7 @@ impl Row {
         let text = [&document.name, &document.description]
             .map(|text| search_text(text.value().map_or("", String::as_str)));
         let all = Self {
-            pk: Partition::shard_of(flow.id).key(),
+            pk: place(Partition::shard_of(flow.id)),
             sk: flow.id,
             name,
             text: Some(text.join(TEXT_SEPARATOR)).filter(|text| text != TEXT_SEPARATOR),
@@ -228,12 +285,14 @@ impl Row {
             from_template: document.from_template.value().copied(),
             updated_at: Some(flow.updated_at),
             owners: Some(owners.clone()).filter(|owners| !owners.is_empty()),
+            expires_at: flow.deletion.map(|deletion| deletion.expires_at.seconds()),
         };
         let mut rows: Vec<_> = owners
             .into_iter()
-            .map(|id| Self { pk: Partition::Owner(id).key(), status: Some(flow.status), ..all.clone() })
+            .map(|id| Self { pk: place(Partition::Owner(id)), status: Some(flow.status), ..all.clone() })
             .collect();
-        rows.extend(document.graph.secrets().map(|secret| Self {
+        let secrets = document.graph.secrets().filter(|_| flow.deletion.is_none());
+        rows.extend(secrets.map(|secret| Self {
             pk: Partition::Users(secret).key(),
             sk: flow.id,
             name: None,
@@ -243,6 +302,7 @@ impl Row {
             from_template: None,
             updated_at: None,
             owners: None,
+            expires_at: None,
         }));
         rows.push(all);
         rows

@@ -12,6 +12,10 @@ use crate::secrets::SecretOwner;
 pub(super) const HEAD: &str = "HEAD";
 /// How the sort keys of readings of a secret's value begin.
 pub(super) const READ: &str = "READ#";
+/// How the sort keys of a flow's former versions begin.
+pub(super) const VERSION: &str = "REV#";
+/// The sort key of what a request was answered.
+pub(super) const RECEIPT: &str = "RECEIPT";
 /// The partition of changes of values that may be half done.
 pub(super) const UNSETTLED: &str = "UNSETTLED";
 
@@ -30,6 +34,21 @@ pub(super) fn flow(id: FlowId) -> String {
 /// The flow that a partition key belongs to.
 pub(super) fn flow_of(key: &str) -> Option<FlowId> {
     key.strip_prefix("FLOW#")?.parse().ok()
+}
+
+/// The sort key of a former version; in the order of their numbers.
+pub(super) fn version(number: u64) -> String {
+    format!("{VERSION}{number:012}")
+}
+
+/// The sort key of a document that former versions have.
+pub(super) fn body(hash: &str) -> String {
+    format!("BODY#{hash}")
+}
+
+/// The partition key of what a request was answered.
+pub(super) fn receipt(id: &str) -> String {
+    format!("IDEMPOTENCY#{id}")
 }
 
 /// The partition key of everything that belongs to one secret.
@@ -55,6 +74,10 @@ pub(super) enum Partition {
     Owner(String),
     /// A share of all flows.
     Shard(u8),
+    /// The deleted flows of one owner.
+    DeletedOfOwner(String),
+    /// A share of all deleted flows.
+    DeletedShard(u8),
     /// The flows that use one secret.
     Users(SecretId),
 }
@@ -69,11 +92,30 @@ impl Partition {
         (0..SHARDS).map(Self::Shard)
     }
 
+    /// Where the rows of deleted flows are that were in this one.
+    pub(super) fn of_deleted(self) -> Self {
+        match self {
+            Self::Owner(id) => Self::DeletedOfOwner(id),
+            Self::Shard(number) => Self::DeletedShard(number),
+            other => other,
+        }
+    }
+
     pub(super) fn key(&self) -> String {
         match self {
             Self::Owner(id) => format!("OWNER#{id}"),
             Self::Shard(number) => format!("ALL#{number}"),
+            Self::DeletedOfOwner(id) => format!("DELETED#{id}"),
+            Self::DeletedShard(number) => format!("DELETED-ALL#{number}"),
             Self::Users(secret) => format!("USERS#{secret}"),
+        }
+    }
+
+    /// Whose flows, if they are those of one owner.
+    pub(super) fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Owner(id) | Self::DeletedOfOwner(id) => Some(id),
+            _ => None,
         }
     }
 
@@ -94,15 +136,24 @@ pub enum Kind {
     SecretRead,
 }
 
+/// The flow that the item of this key belongs to.
+#[must_use]
+pub fn flow_of_key(key: &serde_dynamo::Item) -> Option<FlowId> {
+    flow_of(text(key, "pk"))
+}
+
+fn text<'a>(key: &'a serde_dynamo::Item, name: &str) -> &'a str {
+    match key.get(name) {
+        Some(serde_dynamo::AttributeValue::S(text)) => text,
+        _ => "",
+    }
+}
+
 impl Kind {
     /// By the key of the item. Whatever it is not is taken for a flow, and fails to be read as one.
     #[must_use]
     pub fn of(key: &serde_dynamo::Item) -> Self {
-        let text = |name: &str| match key.get(name) {
-            Some(serde_dynamo::AttributeValue::S(text)) => text.as_str(),
-            _ => "",
-        };
-        match (text("pk").starts_with("SECRET#"), text("sk").starts_with(READ)) {
+        match (text(key, "pk").starts_with("SECRET#"), text(key, "sk").starts_with(READ)) {
             (false, _) => Self::Flow,
             (true, false) => Self::Secret,
             (true, true) => Self::SecretRead,

@@ -54,6 +54,8 @@ pub struct ListFilter {
     pub search: Option<String>,
     /// That use this secret; by itself and in the order of creation.
     pub secret: Option<SecretId>,
+    /// That were deleted and can be restored, instead of those that there are.
+    pub deleted: bool,
 }
 
 /// What a list is sorted by.
@@ -150,7 +152,7 @@ impl Store {
         let mut page: Vec<Row> = rows.into_iter().skip(skipped).take(query.size + 1).collect();
         let more = page.len() > query.size;
         page.truncate(query.size);
-        let (flows, cut_after) = self.flows(&page, &query.scope).await?;
+        let (flows, cut_after) = self.flows(&page, &query.scope, query.filter.deleted).await?;
         if cut_after.is_some() && total.is_some() {
             return Err(Error::PageTooLarge);
         }
@@ -169,7 +171,7 @@ impl Store {
         };
         let filter = RowFilter::new(partition, query);
         // Only owners' rows have a status; the heads of others have to be asked.
-        let status_of_head = query.filter.status.filter(|_| !matches!(partition, Partition::Owner(_)));
+        let status_of_head = query.filter.status.filter(|_| partition.owner().is_none());
         let at_once = if status_of_head.is_some() { limit.max(MAX_BATCH) } else { limit };
         loop {
             let call = self
@@ -179,7 +181,10 @@ impl Store {
                 .set_exclusive_start_key(start);
             let output = filter.apply(call, query.order.key).send().await.map_err(error)?;
             let found = output.items.unwrap_or_default().into_iter().map(item::read::<Row>);
-            let found = found.collect::<Result<Vec<_>, _>>()?;
+            let mut found = found.collect::<Result<Vec<_>, _>>()?;
+            // The table takes its time to remove what has expired.
+            let now = Timestamp::now().seconds();
+            found.retain(|row| row.expires_at.is_none_or(|seconds| seconds > now));
             rows.extend(match status_of_head {
                 Some(wanted) => self.with_status(found, |status| status == wanted).await?,
                 None => found,
@@ -220,7 +225,12 @@ impl Store {
 
     /// The flows of these rows, and the position after which the rest would not fit an answer. One
     /// batch after the other, so that never more is held than one batch and what is answered.
-    async fn flows(&self, rows: &[Row], scope: &Scope) -> Result<(Vec<Flow>, Option<Position>), Error> {
+    async fn flows(
+        &self,
+        rows: &[Row],
+        scope: &Scope,
+        deleted: bool,
+    ) -> Result<(Vec<Flow>, Option<Position>), Error> {
         let mut flows = Vec::with_capacity(rows.len());
         let (mut bytes, mut last) = (0, None);
         for rows in rows.chunks(MAX_BATCH) {
@@ -230,7 +240,9 @@ impl Store {
             for row in rows {
                 // A flow that was deleted or given away since its row was read is left out.
                 if let Some(item) = items.remove(&keys::flow(row.sk))
-                    && let Some(flow) = read_head(item)?.live().filter(|flow| scope.contains(flow))
+                    && let Some(flow) = read_head(item)?.flow()
+                    && flow.deletion.is_some() == deleted
+                    && scope.contains(&flow)
                 {
                     bytes += flow.answer_size();
                     if bytes > MAX_ANSWER_BYTES && !flows.is_empty() {
@@ -246,7 +258,15 @@ impl Store {
 
     /// The heads of at most [`MAX_BATCH`] rows, or the part of them that `projection` names.
     pub(super) async fn batch(&self, rows: &[Row], projection: Option<&str>) -> Result<Vec<Item>, Error> {
-        let mut keys: Vec<Item> = rows.iter().map(|row| item::head_key(row.sk)).collect();
+        self.batch_items(rows.iter().map(|row| item::head_key(row.sk)).collect(), projection).await
+    }
+
+    /// At most [`MAX_BATCH`] items, or the part of them that `projection` names.
+    pub(super) async fn batch_items(
+        &self,
+        mut keys: Vec<Item>,
+        projection: Option<&str>,
+    ) -> Result<Vec<Item>, Error> {
         let mut items = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
             let mut wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
@@ -278,14 +298,15 @@ fn partitions(query: &ListQuery) -> Vec<Partition> {
     if let Some(secret) = query.filter.secret {
         return vec![Partition::Users(secret)];
     }
-    match (&query.scope, &query.filter.user) {
+    let live: Vec<_> = match (&query.scope, &query.filter.user) {
         (Scope::All, None) => Partition::all_shards().collect(),
         (Scope::All, Some(user)) => vec![Partition::Owner(user.clone())],
         (Scope::Owners(ids), Some(user)) if ids.contains(user) => {
             vec![Partition::Owner(user.clone())]
         }
         (Scope::Owners(ids), _) => ids.iter().cloned().map(Partition::Owner).collect(),
-    }
+    };
+    if query.filter.deleted { live.into_iter().map(Partition::of_deleted).collect() } else { live }
 }
 
 fn position(row: &Row) -> Position {
@@ -309,8 +330,8 @@ struct RowFilter(Vec<(&'static str, String, bool)>);
 impl RowFilter {
     fn new(partition: &Partition, query: &ListQuery) -> Self {
         let filter = &query.filter;
-        let status = filter.status.filter(|_| matches!(partition, Partition::Owner(_)));
-        let user = filter.user.as_ref().filter(|user| *partition != Partition::Owner((*user).clone()));
+        let status = filter.status.filter(|_| partition.owner().is_some());
+        let user = filter.user.as_ref().filter(|user| partition.owner() != Some(user.as_str()));
         let conditions = [
             ("status", status.map(|status| status.as_str().to_owned()), false),
             ("type", filter.kind.clone(), false),
@@ -326,11 +347,11 @@ impl RowFilter {
     /// Adds the filter, and reads nothing of a row but what the order needs.
     fn apply(&self, mut call: QueryFluentBuilder, key: SortKey) -> QueryFluentBuilder {
         call = match key {
-            SortKey::CreatedAt => call.projection_expression("pk, sk"),
-            SortKey::UpdatedAt => call.projection_expression("pk, sk, updatedAt"),
-            SortKey::Name => {
-                call.projection_expression("pk, sk, #name").expression_attribute_names("#name", "name")
-            }
+            SortKey::CreatedAt => call.projection_expression("pk, sk, expiresAt"),
+            SortKey::UpdatedAt => call.projection_expression("pk, sk, expiresAt, updatedAt"),
+            SortKey::Name => call
+                .projection_expression("pk, sk, expiresAt, #name")
+                .expression_attribute_names("#name", "name"),
         };
         let mut conditions = Vec::with_capacity(self.0.len());
         for (name, value, contains) in &self.0 {

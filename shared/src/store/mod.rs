@@ -3,10 +3,13 @@
 mod item;
 mod keys;
 mod list;
+mod receipt;
 mod retry;
 mod secrets;
+mod versions;
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
@@ -16,23 +19,25 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, Timestamp};
 use item::Row;
 
 pub use item::{Head, Tombstone, read_head};
-pub use keys::Kind;
+pub use keys::{Kind, flow_of_key};
 pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
+pub use receipt::{Receipt, ReceiptKey, StoredAnswer};
 pub use retry::client_config;
 pub(crate) use secrets::Unsettled;
 pub use secrets::{
     SecretHead, SecretPage, SecretPaging, SecretQuery, SecretRead, read_secret_head, read_secret_read,
 };
+pub use versions::{Version, VersionPage};
 
 /// Flows that wait, of each shard, in one call.
 const MAX_UNCONFIRMED: i32 = 100;
-/// A transaction takes 4 MB; a head may be 400 KB of it.
-const MAX_ROWS_BYTES: usize = 3 * 1024 * 1024;
+/// A transaction takes 4 MB; a head, the document that it replaces and a receipt may be 1.2 MB of it.
+const MAX_ROWS_BYTES: usize = 2560 * 1024;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -48,6 +53,18 @@ pub enum Error {
     /// The flow does not fit an item.
     #[error("the flow is too large")]
     TooLarge,
+    /// The same request has been answered meanwhile; with this.
+    #[error("the request has been answered")]
+    Answered(Box<StoredAnswer>),
+    /// Another request has been answered under the same key.
+    #[error("the key belongs to another request")]
+    KeyReused,
+    /// The same request is under way.
+    #[error("the request is under way")]
+    UnderWay,
+    /// A flow has the id, or what belonged to one that is being erased.
+    #[error("the id is taken")]
+    Taken(Option<Box<Flow>>),
     /// A page of flows does not fit an answer.
     #[error("the page is too large")]
     PageTooLarge,
@@ -65,8 +82,8 @@ pub enum Change {
     Keep,
     /// Store this state of it.
     Save(Box<Flow>),
-    /// Delete it, in the name of this actor.
-    Delete(Actor),
+    /// Erase it for good, in the name of this actor.
+    Erase(Actor),
 }
 
 impl From<Option<Flow>> for Change {
@@ -80,6 +97,8 @@ impl From<Option<Flow>> for Change {
 pub struct Store {
     client: Client,
     table: String,
+    /// How long a version of a flow is kept after it was replaced; none is for ever.
+    keep_versions: Option<Duration>,
 }
 
 /// What became of a transaction.
@@ -92,28 +111,45 @@ enum Written {
 enum Committed {
     Yes,
     /// Somebody was faster; this is what they left.
-    Overtaken(Option<Box<Flow>>),
+    Overtaken(Option<Box<Head>>),
+}
+
+/// A write of a flow's head.
+struct Commit<'a> {
+    before: Option<&'a Flow>,
+    head: Item,
+    after: Option<&'a Flow>,
+    receipt: Option<&'a Receipt>,
 }
 
 impl Store {
-    /// The table of this name, through a client of its own.
-    #[must_use]
-    pub fn new(aws: &SdkConfig, table: String) -> Self {
-        Self::with_client(Client::from_conf(client_config(aws).build()), table)
+    /// The table of these settings, through a client of its own.
+    ///
+    /// # Errors
+    /// When a setting is missing or makes no sense.
+    pub fn open(config: &Config, aws: &SdkConfig) -> Result<Self, ConfigError> {
+        let store = Self::with_client(Client::from_conf(client_config(aws).build()), config.table_name()?);
+        Ok(store.keeping_versions(config.keep_versions()?))
     }
 
     /// The table of this name, through this client: see [`client_config`].
     #[must_use]
     pub const fn with_client(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, keep_versions: None }
+    }
+
+    /// The same with versions kept for so long after they were replaced; none is for ever.
+    #[must_use]
+    pub fn keeping_versions(self, keep_versions: Option<Duration>) -> Self {
+        Self { keep_versions, ..self }
     }
 
     /// The table of this process's settings.
     ///
     /// # Errors
-    /// When a setting is missing.
+    /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self::new(&config::aws().await, config::environment().table_name()?))
+        Self::open(&config::environment(), &config::aws().await)
     }
 
     /// The flow, if there is one. One call.
@@ -121,26 +157,38 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, id: FlowId) -> Result<Option<Flow>, Error> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::head_key(id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(error)?;
-        Ok(output.item.map(read_head).transpose()?.and_then(Head::live))
+        Ok(self.head(id).await?.and_then(Head::live))
     }
 
-    /// Stores a new flow. One call.
+    /// The flow, also one that was deleted and can be restored. One call.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn insert(&self, flow: &Flow) -> Result<(), Error> {
-        match self.commit(None, item::live_item(flow)?, Some(flow)).await? {
+    pub async fn get_any(&self, id: FlowId) -> Result<Option<Flow>, Error> {
+        Ok(self.head(id).await?.and_then(Head::flow))
+    }
+
+    async fn head(&self, id: FlowId) -> Result<Option<Head>, Error> {
+        self.item(item::head_key(id)).await?.map(read_head).transpose()
+    }
+
+    /// The item of this key as it is now, if there is one. One call.
+    async fn item(&self, key: Item) -> Result<Option<Item>, Error> {
+        let call = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
+        Ok(call.send().await.map_err(error)?.item)
+    }
+
+    /// Stores a new flow, with a receipt if there is one. One call.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] when its id is; else see [`Error`].
+    pub async fn insert(&self, flow: &Flow, receipt: Option<&Receipt>) -> Result<(), Error> {
+        let commit = Commit { before: None, head: item::live_item(flow)?, after: Some(flow), receipt };
+        match self.commit(commit).await? {
             Committed::Yes => Ok(()),
-            Committed::Overtaken(_) => Err(Error::Unavailable("the id is taken".into())),
+            Committed::Overtaken(newer) => {
+                Err(Error::Taken(newer.and_then(|newer| newer.live()).map(Box::new)))
+            }
         }
     }
 
@@ -153,34 +201,104 @@ impl Store {
     pub async fn change<E: From<Error>>(
         &self,
         id: FlowId,
-        mut decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
+        decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
     ) -> Result<Option<Flow>, E> {
-        let mut seen = self.get(id).await?;
+        self.change_seen(self.get(id).await?, decide, |_| Ok(None)).await
+    }
+
+    /// The same of a flow as it was `seen`, and together with the receipt for the state it is left in.
+    ///
+    /// # Errors
+    /// What `decide` and `receipt` say, or see [`Error`].
+    pub async fn change_seen<E: From<Error>>(
+        &self,
+        seen: Option<Flow>,
+        decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
+        receipt: impl Fn(&Flow) -> Result<Option<Receipt>, E> + Send,
+    ) -> Result<Option<Flow>, E> {
+        self.change_head(seen, Head::live, decide, receipt).await
+    }
+
+    /// The same of a flow that may have been deleted; [`Flow::deletion`] tells.
+    ///
+    /// # Errors
+    /// What `decide` and `receipt` say, or see [`Error`].
+    pub async fn change_any<E: From<Error>>(
+        &self,
+        id: FlowId,
+        decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
+        receipt: impl Fn(&Flow) -> Result<Option<Receipt>, E> + Send,
+    ) -> Result<Option<Flow>, E> {
+        self.change_head(self.get_any(id).await?, Head::flow, decide, receipt).await
+    }
+
+    async fn change_head<E: From<Error>>(
+        &self,
+        mut seen: Option<Flow>,
+        as_seen: impl Fn(Head) -> Option<Flow> + Send,
+        mut decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
+        receipt: impl Fn(&Flow) -> Result<Option<Receipt>, E> + Send,
+    ) -> Result<Option<Flow>, E> {
         loop {
             let change = decide(seen.as_ref())?;
             let Some(flow) = seen else { return Ok(None) };
             let (head, next) = match change {
-                Change::Keep => return Ok(Some(flow)),
+                Change::Keep => {
+                    if let Some(receipt) = receipt(&flow)? {
+                        self.keep_receipt(&receipt).await?;
+                    }
+                    return Ok(Some(flow));
+                }
                 Change::Save(next) => (item::live_item(&next)?, Some(*next)),
-                Change::Delete(actor) => {
+                Change::Erase(actor) => {
                     (item::tombstone_item(&Tombstone::of(flow.id, flow.sequence, actor))?, None)
                 }
             };
-            match self.commit(Some(&flow), head, next.as_ref()).await? {
+            let receipt = next.as_ref().map(&receipt).transpose()?.flatten();
+            let commit =
+                Commit { before: Some(&flow), head, after: next.as_ref(), receipt: receipt.as_ref() };
+            match self.commit(commit).await? {
                 Committed::Yes => return Ok(next),
-                Committed::Overtaken(newer) => seen = newer.map(|flow| *flow),
+                Committed::Overtaken(newer) => seen = newer.and_then(|newer| as_seen(*newer)),
             }
         }
     }
 
-    /// Writes a head and what it changes of the listing rows, all or nothing, if the flow is still
-    /// as it was `before` and whoever made it may use the secrets that it takes up.
-    async fn commit(
+    /// The state in which [`Self::change`] would leave a flow, without a write. One call, two when it takes
+    /// up secrets.
+    ///
+    /// # Errors
+    /// What `decide` says, or see [`Error`].
+    pub async fn preview<E: From<Error>>(
         &self,
-        before: Option<&Flow>,
-        head: Item,
-        after: Option<&Flow>,
-    ) -> Result<Committed, Error> {
+        seen: Option<Flow>,
+        mut decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
+    ) -> Result<Option<Flow>, E> {
+        match (decide(seen.as_ref())?, &seen) {
+            (Change::Save(next), Some(before)) => {
+                self.check(Some(before), &next).await?;
+                Ok(Some(*next))
+            }
+            _ => Ok(seen),
+        }
+    }
+
+    /// Whether a write of a flow would be refused for its size or its secrets. No call, one when it takes
+    /// up secrets.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and [`Error::UnknownSecrets`]; else see [`Error`].
+    pub async fn check(&self, before: Option<&Flow>, after: &Flow) -> Result<(), Error> {
+        item::live_item(after)?;
+        self.write_rows(before, Some(after))?;
+        self.check_secrets(before, after).await
+    }
+
+    /// Writes a head, what it changes of the listing rows, the version that it replaces and a receipt,
+    /// all or nothing, if the flow is still as it was `before` and whoever made it may use the secrets
+    /// that it takes up.
+    async fn commit(&self, commit: Commit<'_>) -> Result<Committed, Error> {
+        let Commit { before, head, after, receipt } = commit;
         let put = || Put::builder().table_name(&self.table);
         let head_put = put().set_item(Some(head));
         let head_put = match before {
@@ -198,15 +316,53 @@ impl Store {
         for (id, flow) in secrets.iter().zip(std::iter::repeat(after).flatten()) {
             writes.push(self.check_secret(*id, &flow.actor)?);
         }
+        writes.extend(self.write_rows(before, after)?);
+        if let Some((before, after)) = before.zip(after).filter(|(a, b)| a.revision != b.revision) {
+            writes.extend(self.write_version(before, after.changed_at)?);
+        }
+        let receipt_place = receipt.map(|_| writes.len());
+        if let Some(receipt) = receipt {
+            writes.push(self.write_receipt(receipt)?);
+        }
+        match self.write_with(writes, receipt_place).await? {
+            Written::Yes => Ok(Committed::Yes),
+            Written::Refused(mut refused) => {
+                // Whatever else has changed was changed by the same request.
+                if let Some(receipt) = receipt
+                    && let Some(place) = refused.iter().position(|(place, _)| Some(*place) == receipt_place)
+                {
+                    return Err(receipt.answered(refused.swap_remove(place).1));
+                }
+                match refused.iter().position(|(place, _)| *place == 0) {
+                    Some(head) => {
+                        let newer = refused.swap_remove(head).1;
+                        Ok(Committed::Overtaken(newer.map(read_head).transpose()?.map(Box::new)))
+                    }
+                    // Only what is there afterwards has secrets to check.
+                    None => Err(match after {
+                        Some(after) => refused_secrets(before, after, &secrets, refused),
+                        None => Error::Unavailable("a condition failed that was not set".into()),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// What a change makes of the listing rows.
+    fn write_rows(
+        &self,
+        before: Option<&Flow>,
+        after: Option<&Flow>,
+    ) -> Result<Vec<TransactWriteItem>, Error> {
         let rows = after.map(Row::all_of).unwrap_or_default();
         let old_rows = before.map(Row::all_of).unwrap_or_default();
         let gone = || old_rows.iter().filter(|old| !rows.iter().any(|row| row.pk == old.pk));
         if rows.iter().chain(gone()).map(Row::size).sum::<usize>() > MAX_ROWS_BYTES {
             return Err(Error::TooLarge);
         }
+        let mut writes = Vec::new();
         for row in rows.iter().filter(|row| !old_rows.contains(row)) {
-            let put = put().set_item(Some(row.item()?)).build().map_err(refused)?;
-            writes.push(TransactWriteItem::builder().put(put).build());
+            writes.push(self.put_item(row.item()?)?);
         }
         for row in gone() {
             let delete = Delete::builder()
@@ -216,21 +372,13 @@ impl Store {
                 .map_err(refused)?;
             writes.push(TransactWriteItem::builder().delete(delete).build());
         }
-        match self.write(writes).await? {
-            Written::Yes => Ok(Committed::Yes),
-            Written::Refused(mut refused) => match refused.iter().position(|(place, _)| *place == 0) {
-                Some(head) => {
-                    let newer = refused.swap_remove(head).1;
-                    let newer = newer.map(read_head).transpose()?.and_then(Head::live);
-                    Ok(Committed::Overtaken(newer.map(Box::new)))
-                }
-                // Only what is there afterwards has secrets to check.
-                None => Err(match after {
-                    Some(after) => refused_secrets(before, after, &secrets, refused),
-                    None => Error::Unavailable("a condition failed that was not set".into()),
-                }),
-            },
-        }
+        Ok(writes)
+    }
+
+    /// Writes an item whatever was there.
+    fn put_item(&self, item: Item) -> Result<TransactWriteItem, Error> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(refused)?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// A question to one partition, whose answer has all that was written before it.
@@ -245,6 +393,15 @@ impl Store {
 
     /// Does all of these writes or none.
     async fn write(&self, writes: Vec<TransactWriteItem>) -> Result<Written, Error> {
+        self.write_with(writes, None).await
+    }
+
+    /// The same, with a receipt at this place.
+    async fn write_with(
+        &self,
+        writes: Vec<TransactWriteItem>,
+        receipt: Option<usize>,
+    ) -> Result<Written, Error> {
         match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
             Ok(_) => Ok(Written::Yes),
             Err(failure) => {
@@ -253,6 +410,8 @@ impl Store {
                     Ok(Written::Refused(failed))
                 } else if retry::is_invalid(failure.as_service_error()) {
                     Err(Error::Refused(failure.into()))
+                } else if receipt.is_some_and(|place| retry::is_in_conflict(&failure, place)) {
+                    Err(Error::UnderWay)
                 } else {
                     Err(error(failure))
                 }
@@ -260,18 +419,20 @@ impl Store {
         }
     }
 
-    /// The flows that have this owner, in order of their ids, from after `after` on; at most `limit`.
-    /// One call.
+    /// The flows that have this owner, or its deleted ones, in order of their ids, from after `after`
+    /// on; at most `limit`. One call.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn ids_of_owner(
         &self,
         owner: &str,
+        are_deleted: bool,
         after: Option<FlowId>,
         limit: i32,
     ) -> Result<Vec<FlowId>, Error> {
         let partition = keys::Partition::Owner(owner.into());
+        let partition = if are_deleted { partition.of_deleted() } else { partition };
         let output = self
             .query(partition.key())
             .projection_expression("pk, sk")

@@ -7,6 +7,7 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
@@ -60,6 +61,17 @@ pub(super) fn failed_conditions(error: Option<&TransactWriteItemsError>) -> Vec<
 pub(super) fn is_invalid(error: Option<&TransactWriteItemsError>) -> bool {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else { return false };
     canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some(INVALID))
+}
+
+/// Whether the write at this place of a transaction was in another's way, and the other had not ended when
+/// the last attempt was made.
+pub(super) fn is_in_conflict<R>(failure: &SdkError<TransactWriteItemsError, R>, place: usize) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = failure.as_service_error()
+    else {
+        return false;
+    };
+    let reason = canceled.cancellation_reasons().get(place);
+    reason.is_some_and(|reason| reason.code() == Some("TransactionConflict"))
 }
 
 /// A transaction that was cancelled by another one, or by throttling, and not by its condition.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::item::{self, Row, read, read_head};
 use super::keys::{self, HEAD, Partition};
 use super::list::MAX_BATCH;
-use super::{Error, Item, Store, Tombstone, Written, error, passed, refused};
+use super::{Error, Item, Receipt, Store, Tombstone, Written, error, passed, refused};
 use crate::flow::{Actor, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, Timestamp};
 use crate::secrets::{Secret, SecretOwner};
 
@@ -175,16 +175,31 @@ impl Store {
     }
 
     /// Stores a new secret and forgets the note of it. One call.
-    pub(crate) async fn insert_secret(&self, secret: &Secret, note: &Unsettled) -> Result<(), Error> {
+    pub(crate) async fn insert_secret(
+        &self,
+        secret: &Secret,
+        note: &Unsettled,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), Error> {
         let head = self.put(live_item(secret)?).condition_expression("attribute_not_exists(pk)");
         let mut writes = vec![put(head)?];
         for owner in &secret.owners {
             writes.push(put(self.put(item::with_key(row_key(owner, secret.id), secret)?))?);
         }
         writes.push(self.delete(note.key())?);
-        match self.write(writes).await? {
+        let place = receipt.map(|_| writes.len());
+        if let Some(receipt) = receipt {
+            writes.push(self.write_receipt(receipt)?);
+        }
+        match self.write_with(writes, place).await? {
             Written::Yes => Ok(()),
-            Written::Refused(_) => Err(Error::Unavailable("the id is taken".into())),
+            Written::Refused(refused) => {
+                let taken = refused.into_iter().find(|(at, _)| Some(*at) == place);
+                Err(match receipt.zip(taken) {
+                    Some((receipt, (_, other))) => receipt.answered(other),
+                    None => Error::Unavailable("the id is taken".into()),
+                })
+            }
         }
     }
 
@@ -412,6 +427,30 @@ impl Store {
             check = check.expression_attribute_values(name, AttributeValue::S(owner.key()));
         }
         Ok(TransactWriteItem::builder().condition_check(check.build().map_err(refused)?).build())
+    }
+
+    /// What [`Self::check_secret`] would say of the secrets that a flow takes up, without a write. One
+    /// call, none when there are none.
+    pub(super) async fn check_secrets(&self, before: Option<&Flow>, after: &Flow) -> Result<(), Error> {
+        let secrets = after.secrets_taken_up(before);
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        let heads = self.batch_items(secrets.iter().map(|id| head_key(*id)).collect(), None).await?;
+        let mut unknown = secrets;
+        for head in heads {
+            let id = head.get("id").and_then(|id| id.as_s().ok()?.parse().ok());
+            if is_held(Some(head), &after.actor)? {
+                id.inspect(|id| {
+                    unknown.remove(id);
+                });
+            }
+        }
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::UnknownSecrets(after.unknown_secrets(before, &unknown)))
+        }
     }
 
     fn put(&self, item: Item) -> aws_sdk_dynamodb::types::builders::PutBuilder {

@@ -1,0 +1,58 @@
+//! `PUT /flows/{id}`
+
+use lambda_http::http::StatusCode;
+use shared::api::{
+    App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, creates, flow_id,
+    flow_response, insert_flow, read_body, replace, scope, validated,
+};
+use shared::flow::{Fields, Flow, FlowId};
+use shared::identity::{Caller, Permission};
+
+/// Replaces a flow by the body; with `If-None-Match: *` stores a new one under the id in the path.
+///
+/// # Errors
+/// See [`Problem`].
+pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
+    let caller = app.authorize(&request, Permission::Write).await?;
+    let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
+    let (creates, precondition) = (creates(&request)?, Precondition::of(&request, app));
+    let fields = read_body(&request)?.object()?;
+    let status = if creates { StatusCode::CREATED } else { StatusCode::OK };
+    let respond = |flow: &Flow| flow_response(app, status, flow);
+    let effect = intent.effect(&app.store, &respond).await?;
+    if creates {
+        return create(app, &caller, id, fields, &effect).await;
+    }
+    let done = change_flow(app, &caller, id, &Wording::Write, &effect, |flow| {
+        let next = flow.replaced(&caller, fields.clone(), app.component_check)?;
+        replace(app, flow, next, &precondition)
+    });
+    match done.await {
+        Ok(flow) => effect.answer(&flow),
+        Err(problem) => Err(precondition.explain(app, id, problem).await),
+    }
+}
+
+/// An id of which anything is left is taken: nobody gets the versions of somebody else's flow. One who
+/// has stored the same flow there before, and has not heard of it, gets that.
+async fn create(
+    app: &App,
+    caller: &Caller,
+    id: FlowId,
+    fields: Fields<'_>,
+    effect: &Effect<'_, Flow>,
+) -> Result<Response, Problem> {
+    let flow = Flow::create_as(id, caller, fields, app.component_check)?;
+    if !app.store.is_taken(id).await? {
+        match insert_flow(app, &flow, effect).await {
+            Err(Problem::IdTaken) => {}
+            other => return other.and_then(|()| effect.answer(&flow)),
+        }
+    }
+    let found = app.store.get(id).await?.filter(|found| scope(caller).contains(found));
+    match found.filter(|found| found.document == flow.document) {
+        Some(found) if effect.is_validation() => Err(validated(app, &found)?),
+        Some(found) => flow_response(app, StatusCode::OK, &found),
+        None => Err(Problem::IdTaken),
+    }
+}

@@ -1,0 +1,30 @@
+//! `POST /flows/{id}/restore`
+
+use lambda_http::http::StatusCode;
+use shared::api::{
+    App, Intent, Problem, Request, Response, Wording, flow_id, flow_response, scope, validated,
+};
+use shared::flow::Flow;
+use shared::identity::Permission;
+
+/// Undoes the deletion of a flow. What it refers to is looked at when it is started.
+///
+/// # Errors
+/// See [`Problem`].
+pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
+    let caller = app.authorize(&request, Permission::Write).await?;
+    let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
+    let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
+    let effect = intent.effect(&app.store, &respond).await?;
+    let (scope, not_found) = (scope(&caller), || Problem::FlowNotFound(Wording::Write));
+    let decide = |flow: Option<&Flow>| {
+        let flow = flow.filter(|flow| scope.contains(flow)).ok_or_else(not_found)?;
+        Ok(flow.restored(&caller).into())
+    };
+    if effect.is_validation() {
+        let flow = app.store.preview(app.store.get_any(id).await?, decide).await?;
+        return Err(validated(app, &flow.ok_or_else(not_found)?)?);
+    }
+    let flow = app.store.change_any(id, decide, |flow| effect.receipt(flow)).await?;
+    effect.answer(&flow.ok_or_else(not_found)?)
+}

@@ -1,0 +1,8 @@
+//! The Lambda function.
+
+use shared::api::{App, serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    serve(App::from_env, restore_version::handle).await
+}

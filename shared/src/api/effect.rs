@@ -1,0 +1,160 @@
+//! What a request wants of its effect: none of it but whether it would be refused (`validateOnly`), or
+//! one and no second one, however often the request comes (`Idempotency-Key`).
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lambda_http::http::{HeaderValue, Method};
+
+use super::parameters::flag;
+use super::{Problem, Request, Response, path};
+use crate::identity::Caller;
+use crate::store::{Receipt, ReceiptKey, Store, StoredAnswer};
+
+/// The header of draft-ietf-httpapi-idempotency-key-header.
+const HEADER: &str = "Idempotency-Key";
+/// A key may have as many characters.
+const MAX_KEY: usize = 255;
+/// Says that an answer is not the first of its request.
+pub(super) const REPLAYED: &str = "idempotency-replayed";
+
+/// What a request wants of its effect.
+pub struct Intent {
+    key: Option<ReceiptKey>,
+    validate_only: bool,
+}
+
+impl Intent {
+    /// Reads it from a request. A key counts for one caller and one route, and only with `POST`: the other
+    /// methods are idempotent by themselves.
+    ///
+    /// # Errors
+    /// 400 when the parameter is neither true nor false, or the key is none.
+    pub fn of(request: &Request, caller: &Caller) -> Result<Self, Problem> {
+        let validate_only = flag(request, "validateOnly")?;
+        let key = if request.method() == Method::POST && !validate_only { key(request)? } else { None };
+        let key = key.map(|key| {
+            let scope = (&caller.sub, &caller.tenant, request.method(), path(request), &key);
+            let id = digest(&SHA256, format!("{scope:?}").as_bytes());
+            // Bodies may hold secrets: without the key nobody can try which one it was.
+            let said = (request.uri().query(), request.body().as_ref());
+            let said = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), &said_bytes(said));
+            ReceiptKey { id: URL_SAFE_NO_PAD.encode(id), fingerprint: URL_SAFE_NO_PAD.encode(said) }
+        });
+        Ok(Self { key, validate_only })
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub const fn is_validation(&self) -> bool {
+        self.validate_only
+    }
+
+    /// The effect of the whole request, which `respond` answers.
+    ///
+    /// # Errors
+    /// [`Problem::Answered`] when the request has been answered; 422 when the key belongs to another one.
+    pub async fn effect<'a, T>(
+        &self,
+        store: &Store,
+        respond: &'a Respond<'a, T>,
+    ) -> Result<Effect<'a, T>, Problem> {
+        Effect::new(store, self.key.clone(), self.validate_only, respond).await
+    }
+
+    /// The effect of one of its parts.
+    ///
+    /// # Errors
+    /// As [`Self::effect`].
+    pub async fn part<'a, T>(
+        &self,
+        store: &Store,
+        index: usize,
+        respond: &'a Respond<'a, T>,
+    ) -> Result<Effect<'a, T>, Problem> {
+        let key = self.key.clone().map(|key| ReceiptKey { id: format!("{}.{index}", key.id), ..key });
+        Effect::new(store, key, self.validate_only, respond).await
+    }
+}
+
+/// Makes the answer of what a request has done.
+pub(super) type Respond<'a, T> = dyn Fn(&T) -> Result<Response, Problem> + Send + Sync + 'a;
+
+/// One effect, and how it is answered.
+pub struct Effect<'a, T> {
+    key: Option<ReceiptKey>,
+    validate_only: bool,
+    respond: &'a Respond<'a, T>,
+}
+
+impl<'a, T> Effect<'a, T> {
+    async fn new(
+        store: &Store,
+        key: Option<ReceiptKey>,
+        validate_only: bool,
+        respond: &'a Respond<'a, T>,
+    ) -> Result<Self, Problem> {
+        if let Some(key) = &key
+            && let Some(answer) = store.answer_of(key).await?
+        {
+            return Err(Problem::replay(answer));
+        }
+        Ok(Self { key, validate_only, respond })
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub const fn is_validation(&self) -> bool {
+        self.validate_only
+    }
+
+    /// The answer to what was done.
+    ///
+    /// # Errors
+    /// 500 when it cannot be written as JSON.
+    pub fn answer(&self, result: &T) -> Result<Response, Problem> {
+        (self.respond)(result)
+    }
+
+    /// What is kept together with the effect, if the request may come again.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn receipt(&self, result: &T) -> Result<Option<Receipt>, Problem> {
+        let Some(key) = self.key.clone() else { return Ok(None) };
+        Ok(Some(Receipt { key, answer: stored(&self.answer(result)?) }))
+    }
+}
+
+/// Both parts of what a request says, so that none can pass for the other.
+fn said_bytes((query, body): (Option<&str>, &[u8])) -> Vec<u8> {
+    let query = query.unwrap_or_default();
+    let mut said = query.len().to_be_bytes().to_vec();
+    said.extend_from_slice(query.as_bytes());
+    said.extend_from_slice(body);
+    said
+}
+
+/// The key, with or without the quotation marks of a structured field (RFC 8941, 3.3.3).
+fn key(request: &Request) -> Result<Option<String>, Problem> {
+    let invalid = || Problem::InvalidParameters(vec![HEADER.into()]);
+    let mut values = request.headers().get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().map_err(|_| invalid())?.trim();
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    if values.next().is_some() || text.is_empty() || text.len() > MAX_KEY {
+        return Err(invalid());
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// An answer in the form in which it is kept.
+pub(super) fn stored(response: &Response) -> StoredAnswer {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    StoredAnswer {
+        status: response.status().as_u16(),
+        headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: String::from_utf8_lossy(response.body().as_ref()).into_owned(),
+    }
+}

@@ -1,0 +1,189 @@
+//! The parameters of the versions' routes, and their answers.
+
+use lambda_http::RequestExt;
+use lambda_http::http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::headers::none_match;
+use super::list::{listed, page_meta};
+use super::parameters::Parameters;
+use super::respond::{json as answer, not_modified, version_etag};
+use super::{App, Problem, Request, Response, Wording, cursor, scope};
+use crate::flow::{Difference, Document, Flow, FlowId, json_patch};
+use crate::identity::Caller;
+use crate::store::Version;
+
+const JSON_PATCH: &str = "application/json-patch+json";
+
+/// The number of the version in the path.
+///
+/// # Errors
+/// 404 when it is no number that a version can have.
+pub fn version_number(request: &Request) -> Result<u64, Problem> {
+    let parameters = request.path_parameters_ref();
+    let text = parameters.and_then(|parameters| parameters.first("version")).unwrap_or_default();
+    number(text).ok_or(Problem::VersionNotFound)
+}
+
+/// From 1, in digits alone, as keys have room for.
+fn number(text: &str) -> Option<u64> {
+    let is_number = text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| is_number && *number >= 1)
+}
+
+/// A flow of the caller's. One call.
+///
+/// # Errors
+/// 404.
+pub async fn find_flow(app: &App, caller: &Caller, id: FlowId, wording: Wording) -> Result<Flow, Problem> {
+    let flow = app.store.get(id).await?.filter(|flow| scope(caller).contains(flow));
+    flow.ok_or(Problem::FlowNotFound(wording))
+}
+
+/// A version of a flow, which may be the one it is now. Two calls, none for that one.
+///
+/// # Errors
+/// 404.
+pub async fn find_version(app: &App, flow: &Flow, number: u64) -> Result<(Version, Document), Problem> {
+    if number == flow.revision {
+        return Ok((Version::of(flow)?, flow.document.clone()));
+    }
+    if number > flow.revision {
+        return Err(Problem::VersionNotFound);
+    }
+    app.store.version(flow.id, number).await?.ok_or(Problem::VersionNotFound)
+}
+
+/// A version as clients see it.
+#[derive(Serialize)]
+struct VersionView<'a> {
+    number: u64,
+    /// Empty for the platform.
+    author: &'a str,
+    time: String,
+    summary: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<&'a Document>,
+}
+
+impl<'a> VersionView<'a> {
+    fn new(version: &'a Version, flow: Option<&'a Document>) -> Self {
+        Self {
+            number: version.revision,
+            author: &version.author.user,
+            time: version.created_at.to_string(),
+            summary: version.summary.as_deref().unwrap_or(if version.revision == 1 {
+                "Created"
+            } else {
+                "Changed"
+            }),
+            flow,
+        }
+    }
+}
+
+/// The answer with one page of a flow's versions, the newest first: `page[size]` and `page[after]`. At
+/// most one call.
+///
+/// # Errors
+/// 400 with everything that is wrong with the parameters.
+pub async fn versions_response(app: &App, request: &Request, flow: &Flow) -> Result<Response, Problem> {
+    let mut parameters = Parameters::read(request);
+    let (size, number) = (parameters.page_size(), parameters.page_number());
+    let list = cursor::fingerprint(&("versions", flow.id));
+    let after = parameters.page_after(number, |text| cursor::decode::<u64>(text, &list)).flatten();
+    parameters.check()?;
+    if number.is_some_and(|number| number > 1) {
+        return Err(Problem::InvalidParameters(vec!["page".into()]));
+    }
+    let current = Version::of(flow)?;
+    let before = after.unwrap_or(current.revision).min(current.revision);
+    let current = after.is_none().then_some(current);
+    let page = match size - usize::from(current.is_some()) {
+        // Whether there is a next page is known without asking.
+        0 => crate::store::VersionPage { versions: Vec::new(), next: (before > 1).then_some(before) },
+        rest => app.store.versions(flow.id, before, rest).await?,
+    };
+    let versions = current.iter().chain(&page.versions).map(|version| VersionView::new(version, None));
+    let next = page.next.map(|next| cursor::encode(&next, &list)).transpose()?;
+    listed(request, versions.collect(), page_meta(size, None, None), next)
+}
+
+/// The answer with one version and its document; it never changes.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn version_response(
+    request: &Request,
+    version: &Version,
+    document: &Document,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Enveloped<'a> {
+        data: VersionView<'a>,
+        meta: Value,
+    }
+
+    let etag = version_etag(version.revision, &version.hash);
+    let mut response = if none_match(request, &etag) {
+        not_modified()
+    } else {
+        let data = VersionView::new(version, Some(document));
+        answer(StatusCode::OK, &Enveloped { data, meta: json!({}) })?
+    };
+    let headers = response.headers_mut();
+    headers
+        .insert(header::ETAG, HeaderValue::from_str(&etag).map_err(|error| Problem::Internal(error.into()))?);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Which versions a client wants compared: `from`, by default the one before, and `to`, by default the
+/// one that the flow is.
+///
+/// # Errors
+/// 400 with everything that is wrong.
+pub fn compared_versions(request: &Request, flow: &Flow) -> Result<(u64, u64), Problem> {
+    let mut parameters = Parameters::read(request);
+    let (from, to) = (parameters.parse("from", number), parameters.parse("to", number));
+    parameters.check()?;
+    let to = to.unwrap_or(flow.revision);
+    Ok((from.unwrap_or_else(|| to.saturating_sub(1).max(1)), to))
+}
+
+/// The answer with what has changed from one version to another: for people, or as operations (RFC
+/// 6902) when the client accepts these alone.
+///
+/// # Errors
+/// 500 when it cannot be written as JSON.
+pub fn difference_response(
+    request: &Request,
+    (from, from_document): &(Version, Document),
+    (to, to_document): &(Version, Document),
+) -> Result<Response, Problem> {
+    let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let wants_patch = accepted.is_some_and(|accept| {
+        accept.split(',').any(|range| range.split(';').next().is_some_and(|media| media.trim() == JSON_PATCH))
+    });
+    let mut response = if wants_patch {
+        let patch = json_patch(from_document, to_document);
+        let patch = patch.ok_or_else(|| Problem::Internal("a number is no double".into()))?;
+        let mut response = answer(StatusCode::OK, &patch)?;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_PATCH));
+        response
+    } else {
+        let difference = Difference::between(from_document, to_document);
+        let mut data = serde_json::to_value(&difference)?;
+        if let Value::Object(members) = &mut data {
+            members.insert("from".into(), from.revision.into());
+            members.insert("to".into(), to.revision.into());
+            members.insert("summary".into(), difference.summary().into());
+        }
+        answer(StatusCode::OK, &json!({"data": data, "meta": {}}))?
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -1,0 +1,127 @@
+//! Receipts: what a request was answered that may come again, kept in one transaction with its effect.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Item, Store, Written, item, keys, refused};
+use crate::flow::Timestamp;
+
+/// For so long the same request has no second effect.
+const KEPT: Duration = Duration::from_hours(24);
+/// DynamoDB takes 400 KB; the rest is for the key.
+const MAX_PACKED_BYTES: usize = 395 * 1024;
+
+/// A request that may come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptKey {
+    /// Names it among all.
+    pub id: String,
+    /// Tells whether another request of this name says the same.
+    pub fingerprint: String,
+}
+
+/// What the first of several same requests was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which request.
+    pub key: ReceiptKey,
+    /// The answer.
+    pub answer: StoredAnswer,
+}
+
+/// An answer, as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names and values of its headers.
+    pub headers: Vec<(String, String)>,
+    /// The text of the body.
+    pub body: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReceiptItem {
+    fingerprint: String,
+    /// A [`StoredAnswer`] as JSON, compressed with zstd.
+    #[serde(with = "serde_bytes")]
+    answer: Vec<u8>,
+    expires_at: u64,
+}
+
+impl Receipt {
+    fn item(&self) -> Result<Item, Error> {
+        let json = serde_json::to_vec(&self.answer).map_err(|error| Error::Unreadable(error.into()))?;
+        let answer = item::pack(&json)?;
+        if answer.len() > MAX_PACKED_BYTES {
+            return Err(Error::TooLarge);
+        }
+        let item = ReceiptItem {
+            fingerprint: self.key.fingerprint.clone(),
+            answer,
+            expires_at: Timestamp::now().plus(KEPT).seconds(),
+        };
+        item::with_key(self.key.item_key(), &item)
+    }
+
+    /// Why a write with this receipt failed whose place is taken.
+    pub(super) fn answered(&self, other: Option<Item>) -> Error {
+        match other.map(|item| self.key.read(item)) {
+            Some(Ok(Some(answer))) => Error::Answered(Box::new(answer)),
+            Some(Err(error)) => error,
+            None | Some(Ok(None)) => Error::Unavailable("the receipt of another request is gone".into()),
+        }
+    }
+}
+
+impl ReceiptKey {
+    fn item_key(&self) -> Item {
+        keys::item(&keys::receipt(&self.id), keys::RECEIPT)
+    }
+
+    fn read(&self, item: Item) -> Result<Option<StoredAnswer>, Error> {
+        let item: ReceiptItem = item::read(item)?;
+        // The table takes its time to remove what has expired.
+        if item.expires_at <= Timestamp::now().seconds() {
+            return Ok(None);
+        }
+        if item.fingerprint != self.fingerprint {
+            return Err(Error::KeyReused);
+        }
+        let answer = serde_json::from_slice(&item::unpack(&item.answer)?);
+        answer.map(Some).map_err(|error| Error::Unreadable(error.into()))
+    }
+}
+
+impl Store {
+    /// What this request was answered, if it was. One call.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`]; else see [`Error`].
+    pub async fn answer_of(&self, key: &ReceiptKey) -> Result<Option<StoredAnswer>, Error> {
+        let item = self.item(key.item_key()).await?;
+        Ok(item.map(|item| key.read(item)).transpose()?.flatten())
+    }
+
+    /// Keeps the receipt of a request that has no effect. One call.
+    pub(super) async fn keep_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
+        match self.write(vec![self.write_receipt(receipt)?]).await? {
+            Written::Yes => Ok(()),
+            Written::Refused(mut refused) => Err(receipt.answered(refused.pop().and_then(|(_, item)| item))),
+        }
+    }
+
+    /// Writes a receipt if there is none of its name.
+    pub(super) fn write_receipt(&self, receipt: &Receipt) -> Result<TransactWriteItem, Error> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(receipt.item()?))
+            .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
+            .expression_attribute_values(":now", AttributeValue::N(Timestamp::now().seconds().to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        Ok(TransactWriteItem::builder().put(put.build().map_err(refused)?).build())
+    }
+}
