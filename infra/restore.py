@@ -14,18 +14,21 @@ HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "update
 GAP = 1000
 # What a head says of a run.
 RUN = ("runId", "startedBy", "statusReason", "statusSince", "unconfirmed", "announcedAt", "repeats")
-# The listing rows of flows: by owner, of all, by the secrets they use.
-ROWS = ("OWNER#", "ALL#", "USERS#")
+# The listing rows of flows: by owner, of all, by the secrets they use; and those of deleted ones.
+ROWS = ("OWNER#", "ALL#", "USERS#", "DELETED#", "DELETED-ALL#")
 
 
 class Stored:
     """What a table has of one flow."""
 
     def __init__(self):
-        self.head, self.rows = None, {}
+        self.head, self.rows, self.versions = None, {}, {}
 
     def is_flow(self):
-        return self.head is not None and HEAD <= self.head.keys()
+        return self.head is not None and HEAD <= self.head.keys() and not self.is_deleted()
+
+    def is_deleted(self):
+        return self.head is not None and "deletedAt" in self.head
 
     def number(self, name):
         return int(self.head[name]["N"]) if self.head and name in self.head else 0
@@ -45,7 +48,11 @@ def read(dynamodb, table):
         for item in page["Items"]:
             pk, sk = item["pk"]["S"], item["sk"]["S"]
             if pk.startswith("FLOW#"):
-                flows.setdefault(pk.removeprefix("FLOW#"), Stored()).head = item
+                stored = flows.setdefault(pk.removeprefix("FLOW#"), Stored())
+                if sk == "HEAD":
+                    stored.head = item
+                else:
+                    stored.versions[sk] = item
             elif pk.startswith(ROWS):
                 flows.setdefault(sk, Stored()).rows[pk] = item
     return flows
@@ -73,8 +80,8 @@ def put_back(dynamodb, table, then, live):
     head["actor"] = {"M": {"user": {"S": ""}}}
     rows = [{**row, "status": {"S": "inactive"}} if "status" in row else row for row in then.rows.values()]
     gone = [{"pk": row["pk"], "sk": row["sk"]} for pk, row in live.rows.items() if pk not in then.rows]
-    if live.head is not None and not live.is_flow():
-        # From a tombstone to a flow is no event; from nothing to a flow is one.
+    if live.head is not None and not live.is_flow() and not live.is_deleted():
+        # From what cannot be read to a flow is no event; from nothing to a flow is one.
         dynamodb.delete_item(TableName=table, Key={"pk": head["pk"], "sk": head["sk"]}, **unchanged(live))
         live = Stored()
     writes = [{"Put": {"TableName": table, "Item": head, **unchanged(live)}}]
@@ -82,6 +89,10 @@ def put_back(dynamodb, table, then, live):
     writes += [{"Delete": {"TableName": table, "Key": key}} for key in gone]
     # At most 99 of the 100 items of a transaction: a flow has up to 20 owners and 16 secrets.
     dynamodb.transact_write_items(TransactItems=writes)
+    # Only now: the versions of a flow that is gone are erased.
+    for sk, version in then.versions.items():
+        if sk not in live.versions:
+            dynamodb.put_item(TableName=table, Item=version)
 
 
 def main():
@@ -107,7 +118,7 @@ def main():
         elif live.is_flow():
             kind = "differs"
         else:
-            kind = "is deleted" if "deletedAt" in live.head else "cannot be read"
+            kind = "is deleted" if live.is_deleted() else "cannot be read"
         if not then.is_flow():
             outcome = "FAILED"
         elif live.is_flow() and live.content() == then.content():

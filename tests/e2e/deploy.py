@@ -39,6 +39,7 @@ BY_THE_PLATFORM = {
     "LetTheMappingFindTheStream": {"dynamodb:ListStreams"},
     # https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
     "KeepChangesItCouldNotPublish": {"s3:PutObject"},
+    "KeepChangesItCouldNotPurge": {"s3:PutObject"},
     "LetTheMappingCheckTheBucket": {"s3:ListBucket"},
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     "SetAsideEventsThatFailed": {"sqs:SendMessage"},
@@ -360,6 +361,31 @@ class Values:
         head = self.dynamodb.get_item(TableName=self.stack.outputs()["TableName"], Key=key)["Item"]
         return "repeats" in head
 
+    def partition(self, id):
+        """All items of a flow."""
+        return self.dynamodb.query(TableName=self.stack.outputs()["TableName"], KeyConditionExpression="pk = :pk",
+                                   ExpressionAttributeValues={":pk": {"S": f"FLOW#{id}"}}, ConsistentRead=True)["Items"]
+
+    def lose_head(self):
+        """Makes a flow with versions that is gone for good, as TTL does it; gives its id and whether there were any."""
+        node = {"id": "a", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"}
+        id = self("POST", "/flows", {"name": "first", "graph": {"nodes": [node]}})[1]["id"]
+        self("PATCH", f"/flows/{id}", {"name": "second"})
+        self("DELETE", f"/flows/{id}")
+        more = len(self.partition(id)) > 1
+        self.dynamodb.delete_item(TableName=self.stack.outputs()["TableName"], Key={"pk": {"S": f"FLOW#{id}"}, "sk": {"S": "HEAD"}})
+        return id, more
+
+    def purges(self, seconds=60):
+        """What belongs to a flow goes with its head."""
+        id, had_versions = self.lose_head()
+        end = time.monotonic() + seconds
+        while had_versions and time.monotonic() < end:
+            if not self.partition(id):
+                return True
+            time.sleep(0.2)
+        return False
+
     def takes_back(self):
         """A value that cannot be stored with the rest does not stay."""
         before = self.kept()
@@ -479,6 +505,8 @@ def remove_each_statement(stack):
                     passes = values.takes_back()
                 elif package == "reconcile-flows":
                     passes = values.start_is_repeated()
+                elif package == "purge-flows":
+                    passes = values.purges(seconds=5)
                 elif package == "sweep-secrets":
                     passes = values.sweep_settles()
                 else:
@@ -602,6 +630,18 @@ def redrive_and_restore(stack):
     code, seen = script(stack, "redrive", "unpublished")
     check("an unpublished change is published", code == 0 and announced("flowrepo.flow.created", kept), seen)
     check("and leaves its bucket", "Contents" not in s3.list_objects_v2(Bucket=outputs["UnpublishedChangesBucket"]))
+    values = Values(stack)
+    with Without(stack, "purge-flows", "EraseWhatBelongsToTheFlow") as without:
+        gone, _ = values.lose_head()
+        until("its purge", without.denied)
+    purge = stack.emulator.client("lambda").get_function(FunctionName=stack.physical()["PurgeFlows"])["Configuration"]["FunctionArn"]
+    keys = {"pk": {"S": f"FLOW#{gone}"}, "sk": {"S": "HEAD"}}
+    removed = {**record, "eventName": "REMOVE", "dynamodb": {**record["dynamodb"], "Keys": keys, "OldImage": keys}}
+    del removed["dynamodb"]["NewImage"]
+    s3.put_object(Bucket=outputs["UnpublishedChangesBucket"], Key=key, Body=json.dumps(
+        {"requestContext": {"functionArn": f"{purge}:live"}, "payload": json.dumps({"Records": [removed]})}))
+    code, seen = script(stack, "redrive", "unpublished")
+    check("a change that was not purged is purged", code == 0 and not values.partition(gone), seen)
     for image, what, code_then in [(image, "published", 0), ({"pk": image["pk"], "sk": image["sk"]}, "set aside again", 1)]:
         send("UnreadableChangesUrl", record | {"dynamodb": record["dynamodb"] | {"NewImage": image}})
         code, seen = script(stack, "redrive", "unreadable")
@@ -631,6 +671,7 @@ def main():
         check("a change that cannot be read is set aside whole", stack.set_aside_unreadable())
         settle_secrets(stack)
         reconcile_runs(stack)
+        check("what belongs to a flow goes with its head", Values(stack).purges())
         compare_with_used(stack)
         redrive_and_restore(stack)
         remove_each_statement(stack)

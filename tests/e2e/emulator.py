@@ -7,7 +7,7 @@ import threading
 
 from ministack.app import main
 from ministack.core import iam_evaluator
-from ministack.services import secretsmanager
+from ministack.services import lambda_svc, secretsmanager
 
 decide, evaluate = iam_evaluator.enforce, iam_evaluator.evaluate
 request = threading.local()
@@ -45,6 +45,17 @@ def create_secret_in_the_version_asked_for(data):
     return answer
 
 
+match_filter = lambda_svc._match_esm_filter
+
+
+def match_filter_on_leaves(record, pattern):
+    # What is not there has no leaves, which `exists` asks for:
+    # https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html
+    missing = {name: {} for name, inner in pattern.items() if isinstance(inner, dict) and name not in record}
+    return match_filter({**record, **missing}, pattern)
+
+
+lambda_svc._match_esm_filter = match_filter_on_leaves
 secretsmanager._create_secret = create_secret_in_the_version_asked_for
 iam_evaluator.enforce, iam_evaluator.evaluate = recorded_enforce, remembered_evaluate
 sys.exit(main())
