@@ -232,6 +232,10 @@ impl Replay {
             }
             members.retain(|name, _| !OF_PROBLEMS.contains(&name.as_str()));
         }
+        // New, and in the answer to every write of a flow of which there is something to say.
+        if let Some(meta) = members.get_mut("meta").and_then(Value::as_object_mut) {
+            meta.remove("warnings");
+        }
         // New, and in the answer of every flow that runs.
         if members.get("statusSince").and_then(Value::as_str).is_some_and(is_time) {
             members.remove("statusSince");

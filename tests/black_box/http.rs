@@ -14,9 +14,10 @@ async fn unknown_paths_other_methods_and_trailing_slashes() {
         ("GET", "/flows/a/b/c/d".into(), 404, "allow", ""),
         ("GET", "/docs".into(), 404, "allow", ""),
         ("PUT", "/flows".into(), 405, "allow", "GET, HEAD, POST"),
-        ("PUT", format!("/flows/{MISSING}"), 405, "allow", "DELETE, GET, HEAD, PATCH"),
+        ("POST", format!("/flows/{MISSING}"), 405, "allow", "DELETE, GET, HEAD, PATCH, PUT"),
         ("GET", format!("/flows/{MISSING}/start"), 405, "allow", "POST"),
-        ("PUT", "/flows/bulk".into(), 405, "allow", "DELETE, GET, HEAD, PATCH"),
+        ("GET", format!("/flows/{MISSING}/versions/1/restore"), 405, "allow", "POST"),
+        ("POST", "/flows/bulk".into(), 405, "allow", "DELETE, GET, HEAD, PATCH, PUT"),
         ("DELETE", "/healthcheck".into(), 405, "allow", "GET, HEAD"),
         ("GET", format!("/flows/{MISSING}/?a=b"), 308, "location", "/flows/5ca5c44c187c040010a9bb8b?a=b"),
         (

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::flow::ObjectId;
 use tests::{ALL, Answer, Api, complete_flow, of_flow};
 
 fn ids(answer: &Answer) -> Vec<String> {
@@ -37,6 +38,67 @@ async fn store_secrets(api: &Api, anna: &str, bert: &str, reader: &str) -> [Stri
     expect(200, api.patch(&secret_path, anna, json!({"owners": [user("anna")]})).await);
     let left_to_bert = expect(201, api.post("/secrets", bert, simple).await).id();
     [secret, key, left_to_bert]
+}
+
+/// A flow that is replaced, gets its old content back, and is deleted and brought back, with a secret
+/// that only some of its versions use.
+async fn go_back_and_forth(api: &Api, anna: &str, secret: &str) {
+    let without = complete_flow("back");
+    let mut with = without.clone();
+    with["graph"]["nodes"][0]["credentials_id"] = json!(secret);
+    let is_valid = |answer: Answer| assert_eq!(expect(200, answer).body["data"]["valid"], true);
+    is_valid(api.post("/flows/validate", anna, with.clone()).await);
+    is_valid(api.post("/flows?validateOnly=true", anna, with.clone()).await);
+
+    let id = ObjectId::generate();
+    let path = format!("/flows/{id}");
+    let to_create = [("content-type", "application/json"), ("if-none-match", "*")];
+    expect(201, api.send_raw("PUT", &path, anna, &to_create, with.to_string()).await);
+    is_valid(api.post(&format!("{path}/start?validateOnly=true"), anna, Value::Null).await);
+    let each = api.post("/flows/multiple/start?validateOnly=true", anna, json!([id.to_string()])).await;
+    assert_eq!(expect(200, each).body[0]["data"]["valid"], true);
+    expect(200, api.send("PUT", &path, anna, without).await);
+    is_valid(api.send("PUT", &format!("{path}?validateOnly=true"), anna, with.clone()).await);
+    let graph = json!({"graph": with["graph"]});
+    is_valid(api.patch(&format!("{path}?validateOnly=true"), anna, graph).await);
+    let item = json!([{"id": id.to_string(), "graph": with["graph"]}]);
+    let bulk = expect(200, api.patch("/flows/bulk?validateOnly=true", anna, item).await);
+    assert_eq!(bulk.body["data"][0]["valid"], true, "{bulk:?}");
+
+    let versions = expect(200, api.get(&format!("{path}/versions"), anna).await);
+    assert_eq!(versions.body["data"].as_array().unwrap().len(), 2, "{versions:?}");
+    let first = format!("{path}/versions/1");
+    assert_eq!(expect(200, api.get(&first, anna).await).body["data"]["flow"]["name"], "back");
+    let difference = expect(200, api.get(&format!("{path}/diff?from=1&to=2"), anna).await);
+    let pointers = &difference.body["data"]["nodes"]["changed"][0]["pointers"];
+    assert_eq!(*pointers, json!(["/graph/nodes/0/credentials_id"]));
+    is_valid(api.post(&format!("{first}/restore?validateOnly=true"), anna, Value::Null).await);
+    expect(200, api.post(&format!("{first}/restore"), anna, Value::Null).await);
+    expect(200, api.post(&format!("{path}/versions/2/restore"), anna, Value::Null).await);
+
+    expect(200, api.delete(&path, anna).await);
+    expect(404, api.get(&path, anna).await);
+    let deleted = expect(200, api.get("/flows?filter[deleted]=true&page[size]=100", anna).await);
+    assert!(ids(&deleted).contains(&id.to_string()), "{deleted:?}");
+    expect(200, api.post(&format!("{path}/restore"), anna, Value::Null).await);
+    expect(200, api.get(&path, anna).await);
+    expect(200, api.delete(&path, anna).await);
+}
+
+/// Requests that come twice.
+async fn repeat_requests(api: &Api, anna: &str) {
+    let headers = [("content-type", "application/json"), ("idempotency-key", "once")];
+    let secret = json!({"name": "once", "type": "API_KEY", "value": {"key": "k"}});
+    for (path, body) in [("/flows", complete_flow("once")), ("/secrets", secret)] {
+        let first = expect(201, api.send_raw("POST", path, anna, &headers, body.to_string()).await);
+        let second = expect(201, api.send_raw("POST", path, anna, &headers, body.to_string()).await);
+        assert_eq!(
+            (first.text.clone(), second.header("idempotency-replayed")),
+            (second.text.clone(), "true")
+        );
+        let path = format!("{path}/{}", first.id());
+        assert!([200, 204].contains(&api.delete(&path, anna).await.status));
+    }
 }
 
 #[tokio::test]
@@ -100,6 +162,8 @@ async fn all_of_it_works() {
         }
     }
     expect(200, api.delete(&path, &anna).await);
+    go_back_and_forth(&api, &anna, &key).await;
+    repeat_requests(&api, &anna).await;
     expect(204, api.delete(&secret_path, &anna).await);
     expect(404, api.get(&secret_path, &reader).await);
     expect(204, api.delete(&format!("/secrets/{key}"), &anna).await);

@@ -1,8 +1,10 @@
 //! What each route costs in calls to the table, held to docs/calls.md.
 
 use serde_json::{Value, json};
+use shared::flow::Timestamp;
 use tests::{ALL, complete_flow};
 
+use crate::deletion::removal;
 use crate::stack::{LIMIT, Stack};
 
 const TABLE: &str = include_str!("../../docs/calls.md");
@@ -45,6 +47,12 @@ async fn secrets(stack: &Stack, anna: &str, note: &mut impl FnMut(&str)) {
     assert_eq!(status, 201, "{flow}");
     let flow = flow["data"]["id"].as_str().unwrap();
     note("create a flow that uses two secrets");
+    let (_, mut shown) = stack.request("get-flow", "GET /flows/{id}", flow, anna, Value::Null).await;
+    stack.calls.take();
+    let (status, _) =
+        stack.request("validate-flow", "POST /flows/validate", "", anna, shown["data"].take()).await;
+    assert_eq!(status, 200);
+    note("validate one that uses two secrets");
     stack.calls.put(stored);
     note("store a secret");
     let id = ids[0].as_str();
@@ -83,6 +91,61 @@ async fn secrets(stack: &Stack, anna: &str, note: &mut impl FnMut(&str)) {
     note("sweep, nothing to do");
     stack.invoke_later("reconcile-flows", LIMIT).await;
     note("reconcile, nothing waits");
+}
+
+/// The calls of what keeps flows from being lost, in the life of one flow.
+async fn safety_nets(stack: &Stack, anna: &str, root: &str, note: &mut impl FnMut(&str)) {
+    let (once, flow) = (("idempotency-key", "k"), complete_flow("x"));
+    for (what, replayed) in [("create a flow under a key", Value::Null), ("the same again", json!("true"))] {
+        let (status, _, headers) =
+            stack.request_with("create-flow", "POST /flows", "", anna, once, flow.clone()).await;
+        assert_eq!((status, &headers["idempotency-replayed"]), (201, &replayed));
+        note(what);
+    }
+    let id = "5ca5c44c187c040010a9bb8b";
+    let put = async |header: (&str, &str), body: Value| {
+        stack.request_with("replace-flow", "PUT /flows/{id}", id, anna, header, body).await.0
+    };
+    assert_eq!(put(("if-none-match", "*"), flow).await, 201);
+    note("create a flow under a chosen id");
+    for (what, name) in [("replace a flow", "y"), ("replace it again", "z")] {
+        assert_eq!(put(("if-match", "*"), complete_flow(name)).await, 200);
+        note(what);
+    }
+    let (_, version, headers) =
+        stack.request_with("get-version", "GET /flows/{id}/versions/1", id, anna, once, Value::Null).await;
+    assert_eq!(version["data"]["flow"]["name"], "x");
+    note("get a former version");
+    assert_eq!(put(("if-match", headers["etag"].as_str().unwrap()), complete_flow("w")).await, 412);
+    note("refuse to change another state, and say what has changed");
+    let ask = async |function: &str, route: &str, token: &str| {
+        let (status, answer) = stack.request(function, route, id, token, Value::Null).await;
+        assert_eq!(status, 200, "{route}: {answer}");
+    };
+    ask("get-version", "GET /flows/{id}/versions/3", anna).await;
+    note("get the version that it is");
+    ask("list-versions", "GET /flows/{id}/versions", anna).await;
+    note("list versions");
+    ask("compare-versions", "GET /flows/{id}/diff?from=1&to=2", anna).await;
+    note("compare two former versions");
+    ask("restore-version", "POST /flows/{id}/versions/1/restore", anna).await;
+    note("restore a version");
+    ask("delete-flow", "DELETE /flows/{id}", anna).await;
+    note("delete a flow that has versions");
+    ask("list-flows", "GET /flows?filter[deleted]=true", anna).await;
+    note("list deleted flows, user and tenant");
+    ask("restore-flow", "POST /flows/{id}/restore", anna).await;
+    note("restore a flow");
+    ask("delete-flow", "DELETE /flows/{id}?purge=true", root).await;
+    note("erase a flow");
+    stack.functions.invoke("purge-flows", removal(id, Timestamp::now())).await.unwrap();
+    note("erase its three versions");
+    let validate = async |route: &str, body: Value| {
+        let (status, answer) = stack.request("validate-flow", route, "", anna, body).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    validate("POST /flows/validate", complete_flow("x")).await;
+    note("validate a flow");
 }
 
 #[tokio::test]
@@ -164,6 +227,7 @@ async fn every_route_makes_the_documented_calls() {
     stack.calls.take();
     assert_eq!(stack.request("delete-flow", "DELETE /flows/{id}", &id, &anna, Value::Null).await.0, 200);
     note("delete a flow");
+    safety_nets(&stack, &anna, &root, &mut note).await;
     secrets(&stack, &anna, &mut note).await;
     assert_eq!(stack.request("check-health", "GET /healthcheck", "", "", Value::Null).await.0, 200);
     note("check the health");

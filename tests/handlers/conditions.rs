@@ -18,7 +18,7 @@ async fn of_two_writers_at_once_one_wins_and_the_other_is_told_a_thousand_times(
     let id = flow["data"]["id"].as_str().unwrap().to_owned();
     let (_, _, headers) =
         stack.request_if("get-flow", "GET /flows/{id}", &id, &writers[0], "", Value::Null).await;
-    let mut tag = headers["etag"].clone();
+    let (mut tag, mut base) = (headers["etag"].clone(), flow["data"].clone());
     for round in 0..1000 {
         let known = tag.as_str().unwrap();
         let change = |writer: usize| {
@@ -49,6 +49,11 @@ async fn of_two_writers_at_once_one_wins_and_the_other_is_told_a_thousand_times(
             (current, &json!(user), Some("flow.changed"))
         );
         assert_eq!(told["changedAt"], answers[winner].1["data"]["updatedAt"]);
+        // And what has changed, in a form that makes the loser's state the new one.
+        let patch: json_patch::Patch = serde_json::from_value(told["diff"]["patch"].clone()).unwrap();
+        json_patch::patch(&mut base, &patch).unwrap();
+        base["updatedAt"] = answers[winner].1["data"]["updatedAt"].clone();
+        assert_eq!(base, answers[winner].1["data"]);
         // Nothing of the loser got in between.
         let (_, now) = stack.request("get-flow", "GET /flows/{id}", &id, &writers[0], Value::Null).await;
         assert_eq!(now["data"]["description"], body(winner, round)["description"]);

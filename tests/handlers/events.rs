@@ -41,6 +41,13 @@ async fn every_event_of_a_request_is_answered() {
     for (function, status, pointer, expected) in [
         ("check-health", 200, "/status", json!("pass")),
         ("answer-unknown-route", 404, "/type", json!("/problems/route-not-found")),
+        ("replace-flow", 404, "/type", json!("/problems/flow-not-found")),
+        ("restore-flow", 404, "/type", json!("/problems/flow-not-found")),
+        ("list-versions", 404, "/type", json!("/problems/flow-not-found")),
+        ("get-version", 404, "/type", json!("/problems/flow-not-found")),
+        ("restore-version", 404, "/type", json!("/problems/flow-not-found")),
+        ("compare-versions", 404, "/type", json!("/problems/flow-not-found")),
+        ("validate-flow", 200, "/data/valid", json!(true)),
         ("create-flow", 201, "/data/name", json!("Orders to invoices")),
         ("get-flow", 200, "/data/tenant", json!("acme")),
         ("list-flows", 200, "/meta/total", json!(1)),
@@ -82,6 +89,13 @@ async fn every_event_of_a_request_is_answered() {
             secret = body["data"]["id"].as_str().unwrap().to_owned();
         }
     }
+}
+
+#[tokio::test]
+async fn the_event_of_a_flow_that_is_gone_is_heeded() {
+    let stack = Stack::start().await;
+    let answer = stack.functions.invoke("purge-flows", event("purge-flows", "", FLOW, SECRET)).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
 }
 
 #[tokio::test]

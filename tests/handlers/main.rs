@@ -10,12 +10,17 @@
 
 mod calls;
 mod conditions;
+mod deletion;
 mod events;
 mod failures;
 mod log;
 mod metrics;
 mod publishing;
 mod reconciling;
+mod retries;
 mod secrets;
 mod stack;
+mod tables;
 mod template;
+mod validation;
+mod versions;

@@ -14,7 +14,7 @@ async fn image(stack: &Stack, name: &str) -> Value {
     let body = serde_json::value::to_raw_value(&complete_flow(name)).unwrap();
     let caller = Caller::new("anna", Some("acme"), []);
     let flow = Flow::create(&caller, read_fields(&body).unwrap(), ComponentCheck::AtStart).unwrap();
-    stack.functions.store.insert(&flow).await.unwrap();
+    stack.functions.store.insert(&flow, None).await.unwrap();
     let key = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.into());
     let call = stack.client.get_item().table_name(&stack.table);
     let output =

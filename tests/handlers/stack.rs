@@ -1,6 +1,6 @@
 //! A stack of functions whose calls to AWS a test counts, and can make fail.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use local::secretsmanager::SecretsManager;
 use serde_json::{Value, json};
 use shared::api::{App, SecretsApp};
 use shared::events::Publisher;
-use shared::flow::{ComponentCheck, CredentialCheck, Timestamp};
+use shared::flow::{ComponentCheck, CredentialCheck, RuleLevels, Timestamp};
 use shared::identity::{AuthSettings, KeySource, Verifier};
 use shared::secrets::{Recovery, Secrets, Vault, VaultSettings};
 use shared::store::{Store, client_config};
@@ -32,6 +32,11 @@ use tokio::sync::Notify;
 
 /// How long a start may take.
 pub(crate) const LIMIT: Duration = Duration::from_mins(5);
+/// How long a version is kept after it was replaced.
+pub(crate) const KEEP_VERSIONS: Duration = Duration::from_hours(24 * 365);
+/// How long a deleted flow can be restored.
+pub(crate) const KEEP_DELETED: Duration = Duration::from_hours(24 * 30);
+pub(crate) type Item = HashMap<String, aws_sdk_dynamodb::types::AttributeValue>;
 const EVENT: &str = include_str!("fixtures/http-api-v2.json");
 
 /// The functions, and what goes over the wire.
@@ -73,7 +78,7 @@ impl Stack {
 
         let calls = Calls::default();
         let client = Client::from_conf(client_config(&watched).interceptor(calls.clone()).build());
-        let store = Store::with_client(client, table.clone());
+        let store = Store::with_client(client, table.clone()).keeping_versions(Some(KEEP_VERSIONS));
         let issuer = Issuer::open(&local::default_folder()).unwrap();
         let auth = AuthSettings {
             issuer: ISSUER.into(),
@@ -97,7 +102,9 @@ impl Stack {
                 store: store.clone(),
                 component_check: ComponentCheck::AtStart,
                 credential_check: CredentialCheck::Warn,
+                rule_levels: RuleLevels::default(),
                 require_if_match: false,
+                keep_deleted: KEEP_DELETED,
             },
             secrets_app: SecretsApp {
                 verifier: Verifier::new(auth).unwrap(),
@@ -136,7 +143,7 @@ impl Stack {
 
     pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
         let tenant = Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty());
-        let permissions = permissions.split(',').map(Into::into).collect();
+        let permissions = permissions.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
         self.issuer.token(&Claims { sub: sub.into(), tenant, permissions, expires_in: 600 }).unwrap()
     }
 
@@ -217,11 +224,63 @@ impl Stack {
         if_match: &str,
         body: Value,
     ) -> (u16, Value, Value) {
-        let mut event = event(route, id, token, &body);
-        event["headers"]["if-match"] = if_match.into();
-        let response = self.functions.invoke(function, event).await.unwrap();
+        self.request_with(function, route, id, token, ("if-match", if_match), body).await
+    }
+
+    /// The same with any header.
+    pub(crate) async fn request_with(
+        &self,
+        function: &str,
+        route: &str,
+        id: &str,
+        token: &str,
+        (name, value): (&str, &str),
+        body: Value,
+    ) -> (u16, Value, Value) {
+        let response = self.send_with(function, route, id, token, &[(name, value)], &body).await;
         let (status, body) = read(&response);
         (status, body, response["headers"].clone())
+    }
+
+    /// The same with any headers; gives the whole answer.
+    pub(crate) async fn send_with(
+        &self,
+        function: &str,
+        route: &str,
+        id: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Value {
+        let mut event = event(route, id, token, body);
+        for (name, value) in headers {
+            event["headers"][*name] = (*value).into();
+        }
+        self.functions.invoke(function, event).await.unwrap()
+    }
+
+    /// The items of one partition, by their sort keys.
+    pub(crate) async fn partition(&self, key: &str) -> BTreeMap<String, Item> {
+        let key = aws_sdk_dynamodb::types::AttributeValue::S(key.into());
+        let call = self.client.query().table_name(&self.table).key_condition_expression("pk = :pk");
+        let output = call.expression_attribute_values(":pk", key).consistent_read(true).send().await.unwrap();
+        let sort_key = |item: &Item| item["sk"].as_s().unwrap().clone();
+        output.items.unwrap_or_default().into_iter().map(|item| (sort_key(&item), item)).collect()
+    }
+
+    /// How often a flow has changed, in any way.
+    pub(crate) async fn sequence(&self, id: &str) -> u64 {
+        let items = self.partition(&format!("FLOW#{id}")).await;
+        items["HEAD"]["sequence"].as_n().unwrap().parse().unwrap()
+    }
+
+    /// Lets an item expire.
+    pub(crate) async fn expire(&self, pk: &str, sk: &str) {
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.into());
+        let call = self.client.update_item().table_name(&self.table);
+        let call = call.key("pk", text(pk)).key("sk", text(sk)).update_expression("SET expiresAt = :past");
+        let past = aws_sdk_dynamodb::types::AttributeValue::N("1".into());
+        call.expression_attribute_values(":past", past).send().await.unwrap();
     }
 
     /// An event of the bus, handed to a function.
@@ -252,6 +311,10 @@ pub(crate) fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
     event["rawQueryString"] = query.into();
     if pattern.contains("{id}") {
         event["pathParameters"] = json!({"id": id});
+    }
+    if let Some((_, version)) = pattern.split_once("/versions/") {
+        // Written into the pattern, as there is no other number to put there.
+        event["pathParameters"]["version"] = version.trim_end_matches("/restore").into();
     }
     if !token.is_empty() {
         event["headers"]["authorization"] = format!("Bearer {token}").into();

@@ -116,11 +116,16 @@ fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
 const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ("answer-unknown-route", &[]),
     ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus", "secretsmanager:DescribeSecret"]),
-    ("create-flow", &["dynamodb:ConditionCheckItem", "dynamodb:PutItem"]),
+    ("compare-versions", &["dynamodb:GetItem"]),
+    (
+        "create-flow",
+        &["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+    ),
     (
         "create-secret",
         &[
             "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
             "dynamodb:PutItem",
             "secretsmanager:CreateSecret",
             "secretsmanager:DeleteSecret",
@@ -142,9 +147,11 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ),
     ("get-flow", &["dynamodb:GetItem"]),
     ("get-secret", &["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"]),
+    ("get-version", &["dynamodb:GetItem"]),
     ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:Query"]),
     ("list-secret-usages", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
     ("list-secrets", &["dynamodb:Query"]),
+    ("list-versions", &["dynamodb:GetItem", "dynamodb:Query"]),
     ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
     (
         "on-identity-deleted",
@@ -170,9 +177,50 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "sqs:SendMessage",
         ],
     ),
+    (
+        "purge-flows",
+        &[
+            "dynamodb:DeleteItem",
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+            "dynamodb:ListStreams",
+            "dynamodb:Query",
+            "s3:ListBucket",
+            "s3:PutObject",
+        ],
+    ),
     ("reconcile-flows", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:SendMessage"]),
-    ("start-flow", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
-    ("start-flows", &["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    (
+        "replace-flow",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+        ],
+    ),
+    ("restore-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    (
+        "restore-version",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+        ],
+    ),
+    (
+        "start-flow",
+        &["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+    ),
+    (
+        "start-flows",
+        &["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+    ),
     ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
     ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
     (
@@ -189,11 +237,23 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ),
     (
         "update-flow",
-        &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+        ],
     ),
     (
         "update-flows",
-        &["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+        ],
     ),
     (
         "update-secret",
@@ -206,6 +266,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "secretsmanager:UpdateSecretVersionStage",
         ],
     ),
+    ("validate-flow", &["dynamodb:BatchGetItem"]),
 ];
 
 #[test]

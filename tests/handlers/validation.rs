@@ -1,0 +1,161 @@
+//! Flows that are looked at and not stored.
+
+use serde_json::{Value, json};
+use tests::{ALL, complete_flow};
+
+use crate::stack::Stack;
+
+/// Calls that change nothing.
+const READS: [&str; 4] = ["GetItem", "BatchGetItem", "Query", "GetSecretValue"];
+
+fn reasons(answer: &Value) -> Vec<(&str, &str, &str)> {
+    let diagnostics = answer["data"]["diagnostics"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let text = |found: &'_ Value, name: &str| found[name].as_str().unwrap_or_default().to_owned();
+    diagnostics
+        .iter()
+        .map(|found| {
+            let [reason, severity, node] = ["reason", "severity", "nodeId"].map(|name| text(found, name));
+            (leak(reason), leak(severity), leak(node))
+        })
+        .collect()
+}
+
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+#[tokio::test]
+async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let validate = async |body: Value| {
+        stack.calls.take();
+        let (status, answer) = stack.request("validate-flow", "POST /flows/validate", "", &anna, body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let good = validate(complete_flow("x")).await;
+    assert_eq!(good["data"], json!({"valid": true, "diagnostics": []}));
+    assert!(stack.calls.take().is_empty());
+
+    let mut body = complete_flow("x");
+    body["cron"] = json!("0 12 * * *");
+    body["graph"]["nodes"] = json!([
+        {"id": "a", "function": "f", "fields": {"password": "p"}},
+        {"id": "b", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f", "credentials_id": "5ca5c44c187c040010a9bb8b"},
+        {"id": "c", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"},
+    ]);
+    body["graph"]["edges"] = json!([
+        {"source": "a", "target": "b"}, {"source": "b", "target": "c"}, {"source": "c", "target": "b"},
+        {"source": "c", "target": "c"},
+    ]);
+    let answer = validate(body.clone()).await;
+    assert_eq!(answer["data"]["valid"], false);
+    assert_eq!(
+        reasons(&answer),
+        [
+            ("node.credentials.unknown", "error", "b"),
+            ("node.componentId.required", "warning", "a"),
+            ("node.fields.credential", "warning", "a"),
+            ("edge.self", "warning", ""),
+            ("graph.cycle", "warning", "b"),
+            ("flow.cron.schedule", "info", ""),
+        ],
+        "{answer}"
+    );
+    let schedule = answer["data"]["diagnostics"].as_array().unwrap().last().unwrap();
+    assert_eq!((schedule["nextRuns"].as_array().unwrap().len(), &schedule["timeZone"]), (5, &json!("UTC")));
+    assert_eq!(stack.calls.take(), ["BatchGetItem"]);
+
+    let broken = validate(json!({"graph": {"nodes": [{"id": "a"}, {"id": "a"}, {}]}, "cron": "x"})).await;
+    assert_eq!(broken["data"]["valid"], false);
+    assert_eq!(
+        reasons(&broken),
+        [
+            ("node.id.duplicate", "error", "a"),
+            ("node.id.required", "error", ""),
+            ("graph.edges.required", "error", ""),
+            ("flow.cron.invalid", "error", ""),
+        ],
+    );
+    let reader = stack.token("anna", "acme", "flows.read");
+    let route = "POST /flows/validate";
+    assert_eq!(stack.request("validate-flow", route, "", &reader, complete_flow("x")).await.0, 403);
+}
+
+#[tokio::test]
+async fn every_write_can_be_validated_and_is_not_made() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let (_, flow) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
+    let id = flow["data"]["id"].as_str().unwrap();
+    stack.request("update-flow", "PATCH /flows/{id}", id, &anna, json!({"name": "y"})).await;
+    let (_, gone) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("gone")).await;
+    let gone = gone["data"]["id"].as_str().unwrap();
+    stack.request("delete-flow", "DELETE /flows/{id}", gone, &anna, Value::Null).await;
+    let secret = json!({"name": "n", "type": "API_KEY", "value": {"key": "k"}});
+    let (_, stored) = stack.request("create-secret", "POST /secrets", "", &anna, secret.clone()).await;
+    let secret_id = stored["data"]["id"].as_str().unwrap();
+    let bad = json!({"graph": {"nodes": [{"id": "a"}, {"id": "a"}]}});
+    let none = Value::Null;
+
+    // What would be done, and what would be refused.
+    for (function, route, id, body, status) in [
+        ("create-flow", "POST /flows", "", complete_flow("z"), 200),
+        ("create-flow", "POST /flows", "", json!([complete_flow("z"), bad]), 200),
+        ("create-flow", "POST /flows", "", bad.clone(), 400),
+        ("replace-flow", "PUT /flows/{id}", id, complete_flow("z"), 200),
+        ("replace-flow", "PUT /flows/{id}", id, bad.clone(), 400),
+        ("update-flow", "PATCH /flows/{id}", id, json!({"name": "z"}), 200),
+        ("update-flow", "PATCH /flows/{id}", id, bad.clone(), 400),
+        ("update-flow", "PATCH /flows/{id}", gone, json!({"name": "z"}), 404),
+        ("update-flows", "PATCH /flows/bulk", "", json!([{"id": id, "name": "z"}]), 200),
+        ("start-flow", "POST /flows/{id}/start", id, none.clone(), 200),
+        ("start-flow", "POST /flows/{id}/start", gone, none.clone(), 404),
+        ("stop-flow", "POST /flows/{id}/stop", id, none.clone(), 200),
+        ("start-flows", "POST /flows/multiple/start", "", json!([id]), 200),
+        ("stop-flows", "POST /flows/multiple/stop", "", json!([id]), 200),
+        ("restore-version", "POST /flows/{id}/versions/1/restore", id, none.clone(), 200),
+        ("restore-version", "POST /flows/{id}/versions/9/restore", id, none.clone(), 404),
+        ("delete-flow", "DELETE /flows/{id}", id, none.clone(), 200),
+        ("delete-flow", "DELETE /flows/{id}", gone, none.clone(), 404),
+        ("restore-flow", "POST /flows/{id}/restore", gone, none.clone(), 200),
+        ("create-secret", "POST /secrets", "", secret, 200),
+        ("create-secret", "POST /secrets", "", json!({"name": "n"}), 400),
+        ("update-secret", "PATCH /secrets/{id}", secret_id, json!({"name": "m"}), 200),
+        ("update-secret", "PATCH /secrets/{id}", secret_id, json!({"type": "?"}), 400),
+        ("delete-secret", "DELETE /secrets/{id}", secret_id, none.clone(), 200),
+    ] {
+        stack.calls.take();
+        let route = format!("{route}?validateOnly=true");
+        let (given, answer) = stack.request(function, &route, id, &anna, body).await;
+        assert_eq!(given, status, "{route}: {answer}");
+        if given == 200 && !answer.to_string().contains("errors") {
+            assert!(answer.to_string().contains(r#""valid":true"#), "{route}: {answer}");
+        }
+        let calls = stack.calls.take();
+        assert!(calls.iter().all(|call| READS.contains(&call.as_str())), "{route}: {calls:?}");
+    }
+    let (status, _) =
+        stack.request("create-flow", "POST /flows?validateOnly=1", "", &anna, complete_flow("z")).await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn what_a_validation_says_of_secrets_is_what_the_write_would_say() {
+    let stack = Stack::start().await;
+    let (anna, eve) = (stack.token("anna", "acme", ALL), stack.token("eve", "globex", ALL));
+    let secret = json!({"name": "n", "type": "API_KEY", "value": {"key": "k"}});
+    let (_, secret) = stack.request("create-secret", "POST /secrets", "", &anna, secret).await;
+    let mut flow = complete_flow("x");
+    flow["graph"]["nodes"][0]["credentials_id"] = secret["data"]["id"].clone();
+    for (token, status) in [(&anna, 201), (&eve, 400)] {
+        let route = "POST /flows?validateOnly=true";
+        let (validated, answer) = stack.request("create-flow", route, "", token, flow.clone()).await;
+        let (written, refusal) = stack.request("create-flow", "POST /flows", "", token, flow.clone()).await;
+        assert_eq!((written, validated), (status, if status == 201 { 200 } else { status }));
+        if status == 400 {
+            assert_eq!(answer["errors"], refusal["errors"]);
+        }
+    }
+}
