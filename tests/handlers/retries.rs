@@ -102,7 +102,8 @@ async fn a_request_that_crashes_anywhere_and_comes_again_has_one_effect_and_one_
     };
     happens_once(stack, ("restore-flow", "POST /flows/{id}/restore"), deleted, changes).await;
 
-    let secret = json!({"name": "n", "type": "SIMPLE", "value": {"username": "u", "passphrase": "canary"}});
+    let secret =
+        json!({"name": "n", "type": "SIMPLE", "value": {"username": "canary", "passphrase": "canary"}});
     let secret = async || (String::new(), secret.clone());
     let secrets = async |_: &str| total("list-secrets", "GET /secrets").await;
     let calls = happens_once(stack, ("create-secret", "POST /secrets"), secret, secrets).await;

@@ -1,7 +1,8 @@
 //! `DELETE /flows/{id}`
 
 use shared::api::{
-    App, Intent, Precondition, Problem, Request, Response, Wording, deleted, flag, flow_id, scope, validated,
+    App, Intent, Precondition, Problem, Request, Response, Wording, deleted, flag, flow_id, scope,
+    validation_response,
 };
 use shared::flow::{Flow, Status};
 use shared::identity::Permission;
@@ -33,13 +34,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         Ok(Change::Save(Box::new(flow.deleted(&caller, app.keep_deleted))))
     };
     let done = if intent.is_validation() {
-        let previewed = app.store.preview(app.store.get_any(id).await?, decide).await;
-        previewed.and_then(|flow| flow.map_or(Ok(()), |flow| Err(validated(app, &flow)?)))
+        app.store.preview(app.store.get_any(id).await?, decide).await
     } else {
-        app.store.change_any(id, decide, |_| Ok(None)).await.map(drop)
+        app.store.change_any(id, decide, |_| Ok(None)).await
     };
     match done {
-        Ok(()) => Ok(deleted()),
+        Ok(_) if intent.is_validation() => validation_response(&[]),
+        Ok(_) => Ok(deleted()),
         Err(problem) => Err(precondition.explain(app, id, problem).await),
     }
 }

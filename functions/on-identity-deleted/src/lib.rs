@@ -42,12 +42,25 @@ pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(
     let kind =
         if event.payload.detail_type == "iam.tenant.deleted" { OwnerType::Tenant } else { OwnerType::User };
     // One that cannot be changed keeps no other from being.
-    let flows = leave_flows(&app.store, &id, false).await;
-    let deleted = leave_flows(&app.store, &id, true).await;
+    let flows = leave_all_flows(&app.store, &id).await;
     let secrets = leave_secrets(app, &SecretOwner { id, kind }).await;
-    let (flows, secrets) = (flows? + deleted?, secrets?);
+    let (flows, secrets) = (flows?, secrets?);
     tracing::info!(event = %event.payload.detail_type, flows.changed = flows, secrets.changed = secrets, "owner.deleted");
     Ok(())
+}
+
+/// Removes the owner from its flows and its deleted ones, until it has none: what is deleted or restored
+/// meanwhile is found the next time.
+async fn leave_all_flows(store: &Store, owner: &str) -> Result<usize, Error> {
+    let mut all = 0;
+    loop {
+        let (live, deleted) = (leave_flows(store, owner, false).await, leave_flows(store, owner, true).await);
+        let made = live? + deleted?;
+        if made == 0 {
+            return Ok(all);
+        }
+        all += made;
+    }
 }
 
 /// Removes the owner from its flows, or from its deleted ones; gives how many.

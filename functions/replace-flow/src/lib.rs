@@ -51,7 +51,7 @@ async fn create(
     }
     let found = app.store.get(id).await?.filter(|found| scope(caller).contains(found));
     match found.filter(|found| found.document == flow.document) {
-        Some(found) if effect.is_validation() => Err(validated(app, &found)?),
+        Some(_) if effect.is_validation() => Err(validated(&[])?),
         Some(found) => flow_response(app, StatusCode::OK, &found),
         None => Err(Problem::IdTaken),
     }

@@ -2,7 +2,7 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    App, Intent, Problem, Request, Response, Wording, flow_id, flow_response, scope, validated,
+    App, Intent, Problem, Request, Response, Wording, flow_id, flow_response, scope, validation_response,
 };
 use shared::flow::Flow;
 use shared::identity::Permission;
@@ -22,8 +22,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         Ok(flow.restored(&caller).into())
     };
     if effect.is_validation() {
-        let flow = app.store.preview(app.store.get_any(id).await?, decide).await?;
-        return Err(validated(app, &flow.ok_or_else(not_found)?)?);
+        app.store.preview(app.store.get_any(id).await?, decide).await?;
+        return validation_response(&[]);
     }
     let flow = app.store.change_any(id, decide, |flow| effect.receipt(flow)).await?;
     effect.answer(&flow.ok_or_else(not_found)?)

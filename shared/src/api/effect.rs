@@ -33,15 +33,8 @@ impl Intent {
     /// 400 when the parameter is neither true nor false, or the key is none.
     pub fn of(request: &Request, caller: &Caller) -> Result<Self, Problem> {
         let validate_only = flag(request, "validateOnly")?;
-        let key = if request.method() == Method::POST && !validate_only { key(request)? } else { None };
-        let key = key.map(|key| {
-            let scope = (&caller.sub, &caller.tenant, request.method(), path(request), &key);
-            let id = digest(&SHA256, format!("{scope:?}").as_bytes());
-            // Bodies may hold secrets: without the key nobody can try which one it was.
-            let said = (request.uri().query(), request.body().as_ref());
-            let said = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), &said_bytes(said));
-            ReceiptKey { id: URL_SAFE_NO_PAD.encode(id), fingerprint: URL_SAFE_NO_PAD.encode(said) }
-        });
+        let key = if request.method() == Method::POST && !validate_only { read_key(request)? } else { None };
+        let key = key.map(|key| receipt_key(request, caller, &key)).transpose()?;
         Ok(Self { key, validate_only })
     }
 
@@ -127,6 +120,19 @@ impl<'a, T> Effect<'a, T> {
     }
 }
 
+/// The name of a request by its key, and what depends on what it says.
+fn receipt_key(request: &Request, caller: &Caller, key: &str) -> Result<ReceiptKey, Problem> {
+    let scope = format!("{:?}", (&caller.sub, &caller.tenant, request.method(), path(request), key));
+    let id = URL_SAFE_NO_PAD.encode(digest(&SHA256, scope.as_bytes()));
+    // Bodies may hold secrets: without the key nobody can try which one it was.
+    let keyed = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let said = said_bytes((request.uri().query(), request.body().as_ref()));
+    let fingerprint = URL_SAFE_NO_PAD.encode(hmac::sign(&keyed, &said));
+    let seal = hmac::sign(&keyed, format!("seal of {scope}").as_bytes());
+    let seal = seal.as_ref().try_into().map_err(|_| Problem::Internal("a seal has another size".into()))?;
+    Ok(ReceiptKey { id, fingerprint, seal })
+}
+
 /// Both parts of what a request says, so that none can pass for the other.
 fn said_bytes((query, body): (Option<&str>, &[u8])) -> Vec<u8> {
     let query = query.unwrap_or_default();
@@ -137,7 +143,7 @@ fn said_bytes((query, body): (Option<&str>, &[u8])) -> Vec<u8> {
 }
 
 /// The key, with or without the quotation marks of a structured field (RFC 8941, 3.3.3).
-fn key(request: &Request) -> Result<Option<String>, Problem> {
+fn read_key(request: &Request) -> Result<Option<String>, Problem> {
     let invalid = || Problem::InvalidParameters(vec![HEADER.into()]);
     let mut values = request.headers().get_all(HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };

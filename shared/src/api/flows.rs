@@ -11,7 +11,7 @@ use super::{
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Status};
+use crate::flow::{CredentialCheck, Diagnostic, Fault, Flow, FlowId, Level, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -55,8 +55,10 @@ pub async fn change_seen(
     let decide =
         |flow: Option<&Flow>| decide(flow.filter(|flow| scope.contains(flow)).ok_or_else(not_found)?);
     if effect.is_validation() {
+        let revision = seen.as_ref().map(|flow| flow.revision);
         let flow = app.store.preview(seen, decide).await?.ok_or_else(not_found)?;
-        return Err(validated(app, &flow)?);
+        let is_new = Some(flow.revision) != revision;
+        return Err(validated(&if is_new { app.diagnose(&flow.document) } else { Vec::new() })?);
     }
     app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await?.ok_or_else(not_found)
 }
@@ -69,18 +71,17 @@ pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> R
     check_rules(app, flow)?;
     if effect.is_validation() {
         app.store.check(None, flow).await?;
-        return Err(validated(app, flow)?);
+        return Err(validated(&app.diagnose(&flow.document))?);
     }
     Ok(app.store.insert(flow, effect.receipt(flow)?.as_ref()).await?)
 }
 
-/// The answer to a write that would be made.
+/// The answer to a write that would be made, with what there is to say about its document if that is new.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn validated(app: &App, flow: &Flow) -> Result<Problem, Problem> {
-    let response = validation_response(&app.diagnose(&flow.document))?;
-    Ok(Problem::Answered(Box::new(stored(&response))))
+pub fn validated(found: &[Diagnostic]) -> Result<Problem, Problem> {
+    Ok(Problem::Answered(Box::new(stored(&validation_response(found)?))))
 }
 
 /// What a PATCH makes of a flow.

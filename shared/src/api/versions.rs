@@ -15,6 +15,8 @@ use crate::identity::Caller;
 use crate::store::Version;
 
 const JSON_PATCH: &str = "application/json-patch+json";
+/// What a client may accept of a comparison; the first that it names counts.
+const ANSWERS: [&str; 4] = [JSON_PATCH, "application/json", "application/*", "*/*"];
 
 /// The number of the version in the path.
 ///
@@ -153,7 +155,7 @@ pub fn compared_versions(request: &Request, flow: &Flow) -> Result<(u64, u64), P
 }
 
 /// The answer with what has changed from one version to another: for people, or as operations (RFC
-/// 6902) when the client accepts these alone.
+/// 6902) when the client accepts these first.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
@@ -163,9 +165,8 @@ pub fn difference_response(
     (to, to_document): &(Version, Document),
 ) -> Result<Response, Problem> {
     let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let wants_patch = accepted.is_some_and(|accept| {
-        accept.split(',').any(|range| range.split(';').next().is_some_and(|media| media.trim() == JSON_PATCH))
-    });
+    let ranges = accepted.unwrap_or_default().split(',').filter_map(|range| range.split(';').next());
+    let wants_patch = ranges.map(str::trim).find(|range| ANSWERS.contains(range)) == Some(JSON_PATCH);
     let mut response = if wants_patch {
         let patch = json_patch(from_document, to_document);
         let patch = patch.ok_or_else(|| Problem::Internal("a number is no double".into()))?;

@@ -254,8 +254,8 @@ impl Flow {
     }
 
     /// The flow with the members of `fields` instead of its own; `None` when that changes nothing.
-    /// Owners stay when they are not named, and a status is whatever it is: so what a client was shown
-    /// it can send back. The flow must be inactive.
+    /// Owners and tenant stay when they are not named, and a status is whatever it is: so what a client was
+    /// shown it can send back. The flow must be inactive.
     ///
     /// # Errors
     /// All faults of the document as it would be.
@@ -265,7 +265,7 @@ impl Flow {
         mut fields: Fields<'_>,
         check: ComponentCheck,
     ) -> Result<Option<Self>, Vec<Fault>> {
-        let names_owners = fields.contains_key("owners");
+        let [names_owners, names_tenant] = ["owners", "tenant"].map(|name| fields.contains_key(name));
         let is_status = |raw: &RawValue| serde_json::from_str::<Status>(raw.get()).is_ok();
         if fields.get("status").is_some_and(|raw| is_status(raw)) {
             fields.remove("status");
@@ -273,6 +273,9 @@ impl Flow {
         let mut document = Document::parse(fields, check)?;
         if !names_owners {
             document.owners.clone_from(&self.document.owners);
+        }
+        if !names_tenant {
+            document.tenant.clone_from(&self.document.tenant);
         }
         self.with_document(caller, document)
     }
@@ -463,7 +466,9 @@ impl Flow {
 
     /// Another revision of the document, which was this one.
     fn revised(mut self, before: &Document) -> Self {
-        self.summary = Some(Difference::between(before, &self.document).summary());
+        let difference = Difference::between(before, &self.document);
+        let summary = if difference.is_empty() { "Formatting changed".into() } else { difference.summary() };
+        self.summary = Some(summary);
         self.revision += 1;
         self.updated_at = self.changed_at;
         self.author = self.actor.clone();

@@ -1,7 +1,10 @@
 //! Receipts: what a request was answered that may come again, kept in one transaction with its effect.
+//! Only who has the key of the request can read it: answers show parts of secrets.
 
 use std::time::Duration;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::error::Unspecified;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +17,18 @@ const KEPT: Duration = Duration::from_hours(24);
 const MAX_PACKED_BYTES: usize = 395 * 1024;
 
 /// A request that may come again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ReceiptKey {
     /// Names it among all.
     pub id: String,
     /// Tells whether another request of this name says the same.
     pub fingerprint: String,
+    /// Seals the answer.
+    pub seal: [u8; 32],
 }
 
 /// What the first of several same requests was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Receipt {
     /// Which request.
     pub key: ReceiptKey,
@@ -46,22 +51,27 @@ pub struct StoredAnswer {
 #[serde(rename_all = "camelCase")]
 struct ReceiptItem {
     fingerprint: String,
-    /// A [`StoredAnswer`] as JSON, compressed with zstd.
+    /// A [`StoredAnswer`] as JSON, compressed with zstd and then sealed with AES-256-GCM.
     #[serde(with = "serde_bytes")]
     answer: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    nonce: Vec<u8>,
     expires_at: u64,
 }
 
 impl Receipt {
     fn item(&self) -> Result<Item, Error> {
         let json = serde_json::to_vec(&self.answer).map_err(|error| Error::Unreadable(error.into()))?;
-        let answer = item::pack(&json)?;
+        let mut answer = item::pack(&json)?;
         if answer.len() > MAX_PACKED_BYTES {
             return Err(Error::TooLarge);
         }
+        let nonce =
+            self.key.cipher()?.seal_in_place_append_tag(Aad::empty(), &mut answer).map_err(unreadable)?;
         let item = ReceiptItem {
             fingerprint: self.key.fingerprint.clone(),
             answer,
+            nonce: nonce.as_ref().to_vec(),
             expires_at: Timestamp::now().plus(KEPT).seconds(),
         };
         item::with_key(self.key.item_key(), &item)
@@ -78,12 +88,16 @@ impl Receipt {
 }
 
 impl ReceiptKey {
+    fn cipher(&self) -> Result<RandomizedNonceKey, Error> {
+        RandomizedNonceKey::new(&AES_256_GCM, &self.seal).map_err(unreadable)
+    }
+
     fn item_key(&self) -> Item {
         keys::item(&keys::receipt(&self.id), keys::RECEIPT)
     }
 
     fn read(&self, item: Item) -> Result<Option<StoredAnswer>, Error> {
-        let item: ReceiptItem = item::read(item)?;
+        let mut item: ReceiptItem = item::read(item)?;
         // The table takes its time to remove what has expired.
         if item.expires_at <= Timestamp::now().seconds() {
             return Ok(None);
@@ -91,9 +105,15 @@ impl ReceiptKey {
         if item.fingerprint != self.fingerprint {
             return Err(Error::KeyReused);
         }
-        let answer = serde_json::from_slice(&item::unpack(&item.answer)?);
+        let nonce = Nonce::try_assume_unique_for_key(&item.nonce).map_err(unreadable)?;
+        let opened = self.cipher()?.open_in_place(nonce, Aad::empty(), &mut item.answer);
+        let answer = serde_json::from_slice(&item::unpack(opened.map_err(unreadable)?)?);
         answer.map(Some).map_err(|error| Error::Unreadable(error.into()))
     }
+}
+
+fn unreadable(error: Unspecified) -> Error {
+    Error::Unreadable(error.into())
 }
 
 impl Store {
