@@ -319,7 +319,7 @@ class Values:
         try:
             with urllib.request.urlopen(request, json.dumps(body).encode() if body else None, timeout=30) as answer:
                 text = answer.read()
-                return answer.status, json.loads(text)["data"] if text else {}
+                return answer.status, json.loads(text).get("data", {}) if text else {}
         except urllib.error.HTTPError as error:
             return error.code, {}
 
