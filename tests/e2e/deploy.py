@@ -636,7 +636,8 @@ def redrive_and_restore(stack):
         until("its purge", without.denied)
     purge = stack.emulator.client("lambda").get_function(FunctionName=stack.physical()["PurgeFlows"])["Configuration"]["FunctionArn"]
     keys = {"pk": {"S": f"FLOW#{gone}"}, "sk": {"S": "HEAD"}}
-    removed = {**record, "eventName": "REMOVE", "dynamodb": {**record["dynamodb"], "Keys": keys, "OldImage": keys}}
+    removed = {**record, "eventName": "REMOVE",
+               "dynamodb": {**record["dynamodb"], "ApproximateCreationDateTime": int(time.time()), "Keys": keys, "OldImage": keys}}
     del removed["dynamodb"]["NewImage"]
     s3.put_object(Bucket=outputs["UnpublishedChangesBucket"], Key=key, Body=json.dumps(
         {"requestContext": {"functionArn": f"{purge}:live"}, "payload": json.dumps({"Records": [removed]})}))
