@@ -698,7 +698,8 @@ def main():
         items, outputs = stack.items(), stack.outputs()
         code, seen = run("sam", "delete", "--stack-name", STACK, "--no-prompts", env=emulator.env)
         check("the stack is deleted", code == 0 and not stack.exists(), seen)
-        count = emulator.client("dynamodb").scan(TableName=outputs["TableName"], Select="COUNT")["Count"]
+        pages = emulator.client("dynamodb").get_paginator("scan").paginate(TableName=outputs["TableName"], Select="COUNT")
+        count = sum(page["Count"] for page in pages)
         check("the table and its data are kept", count == items and items > 0, (count, items))
         buckets = [bucket["Name"] for bucket in emulator.client("s3").list_buckets()["Buckets"]]
         check("the bucket of unpublished changes is kept", outputs["UnpublishedChangesBucket"] in buckets, buckets)
