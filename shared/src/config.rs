@@ -6,8 +6,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, RuleLevels};
 use crate::identity::{AuthSettings, KeySource};
@@ -17,13 +22,28 @@ use crate::secrets::{Recovery, VaultSettings};
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The roots of Amazon Trust Services, to which all endpoints of AWS lead
+/// (<https://www.amazontrust.com/repository/>); docs/adr/0019-start.md.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+
 /// The AWS settings of this process.
-pub async fn aws() -> SdkConfig {
+///
+/// # Errors
+/// When `AWS_CA_BUNDLE` names no file that can be read.
+pub async fn aws() -> Result<SdkConfig, ConfigError> {
+    let config = environment();
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts);
+    loader = loader.http_client(config.http_client()?);
+    if config.optional("AWS_LAMBDA_FUNCTION_NAME").is_some() {
+        // Where the default chain looks first. The rest of it has a client of its own, which takes as long to
+        // be made as the one that is used.
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    Ok(loader.load().await)
 }
 
 /// A setting is missing or makes no sense.
@@ -66,6 +86,22 @@ impl Config {
 
     fn required(&self, name: &'static str) -> Result<String, ConfigError> {
         self.optional(name).ok_or(ConfigError { name, problem: "is not set".into() })
+    }
+
+    /// `AWS_CA_BUNDLE`: a file with the certificates (PEM) that lead to AWS, instead of Amazon's own.
+    fn http_client(&self) -> Result<SharedHttpClient, ConfigError> {
+        let name = "AWS_CA_BUNDLE";
+        let roots = match self.optional(name) {
+            Some(path) => std::fs::read(path)
+                .map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() })?,
+            None => AMAZON_ROOTS.to_vec(),
+        };
+        let trust = TrustStore::empty().with_pem_certificate(roots);
+        let context = TlsContext::builder().with_trust_store(trust).build();
+        let context = context
+            .map_err(|error| ConfigError { name, problem: format!("is not trusted: {error}").into() })?;
+        let provider = Provider::Rustls(CryptoMode::AwsLc);
+        Ok(Builder::new().tls_provider(provider).tls_context(context).build_https())
     }
 
     /// `TABLE_NAME`: the one table.
@@ -290,6 +326,10 @@ fn read_url(url: &str) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::digest::{SHA256, digest};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn auth(settings: &[(&str, &str)]) -> Result<AuthSettings, ConfigError> {
@@ -336,6 +376,31 @@ mod tests {
         let wrong = levels(Some("cast=off")).unwrap_err().to_string();
         let expected = "RULE_LEVELS has no adjustable rule in \"cast\"; adjustable are edge.self, ";
         assert!(wrong.starts_with(expected), "{wrong}");
+    }
+
+    /// As <https://www.amazontrust.com/repository/> has them: SHA-256 of each certificate.
+    const FINGERPRINTS: [&str; 5] = [
+        "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+        "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+        "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+        "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+        "568d6905a2c88708a4b3025190edcfedb1974a606a13c6e5290fcb2ae63edab5",
+    ];
+
+    #[test]
+    fn calls_to_aws_trust_amazons_roots_or_the_file_that_is_named() {
+        let pem = String::from_utf8(AMAZON_ROOTS.to_vec()).unwrap();
+        let certificates = pem.split("-----BEGIN CERTIFICATE-----").skip(1).map(|rest| {
+            let base64: String = rest.split("-----END").next().unwrap().split_whitespace().collect();
+            let digest = digest(&SHA256, &STANDARD.decode(base64).unwrap());
+            digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        });
+        assert_eq!(certificates.collect::<Vec<_>>(), FINGERPRINTS);
+        let client = |bundle: &'static str| {
+            Config::new(move |name| (name == "AWS_CA_BUNDLE").then(|| bundle.into())).http_client()
+        };
+        assert!(client("").is_ok());
+        assert_eq!(client("/no/such/file").unwrap_err().name, "AWS_CA_BUNDLE");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl App {
     /// # Errors
     /// When a setting is missing.
     pub async fn from_env() -> Result<Self, ConfigError> {
-        let (config, aws) = (config::environment(), config::aws().await);
+        let (config, aws) = (config::environment(), config::aws().await?);
         Ok(Self { store: Store::open(&config, &aws)?, secrets: Secrets::open(&config, &aws)? })
     }
 }

@@ -87,7 +87,7 @@ impl App {
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, OpenError> {
-        Self::new(&config::environment(), &config::aws().await)
+        Self::new(&config::environment(), &config::aws().await?)
     }
 
     /// An app with these settings.

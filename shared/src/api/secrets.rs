@@ -33,7 +33,7 @@ impl SecretsApp {
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, OpenError> {
-        Self::new(&config::environment(), &config::aws().await)
+        Self::new(&config::environment(), &config::aws().await?)
     }
 
     /// An app with these settings.

@@ -67,7 +67,7 @@ impl Secrets {
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, ConfigError> {
-        Self::open(&config::environment(), &config::aws().await)
+        Self::open(&config::environment(), &config::aws().await?)
     }
 
     /// The secrets of these settings.

@@ -149,7 +149,7 @@ impl Store {
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, ConfigError> {
-        Self::open(&config::environment(), &config::aws().await)
+        Self::open(&config::environment(), &config::aws().await?)
     }
 
     /// The flow, if there is one. One call.
