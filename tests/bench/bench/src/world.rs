@@ -1,0 +1,231 @@
+//! What functions are measured in: the local server with flows in it, and DynamoDB over TLS.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http_body_util::Full;
+use hyper::Request;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{KeyPair, PKCS_RSA_SHA256};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::dynamodb::DynamoDb;
+use crate::http::{Error, Http};
+use crate::lambda::Events;
+
+const ISSUER: &str = "https://id.example.com/";
+const AUDIENCE: &str = "flows";
+/// Amazon Trust Services has as many.
+const AMAZON_ROOTS: usize = 5;
+const TABLE: &str = "flow-repository";
+/// As many as `POST /flows` takes at once.
+const BULK: usize = 100;
+/// Flows whose head and two rows are not more items than `BatchWriteItem` takes.
+const BATCH: usize = 8;
+
+/// The world.
+pub(crate) struct World {
+    _server: Child,
+    /// The roots of the endpoint's certificate, and what callgrind and strace write.
+    pub(crate) folder: TempDir,
+    pub(crate) dynamodb: Arc<DynamoDb>,
+    /// What every function is given.
+    pub(crate) environment: Vec<(String, String)>,
+    http: Http,
+    url: String,
+    key: EncodingKey,
+    /// A flow of 4 KB.
+    flow: Value,
+    /// The folder with an event for each function.
+    events: std::path::PathBuf,
+    inactive: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    pub(crate) async fn start(root: &Path, server: &Path) -> Result<Self, Error> {
+        // RS256, as Cognito, Auth0 and Entra sign; the local server's own tokens are EdDSA.
+        let pem = KeyPair::generate_for(&PKCS_RSA_SHA256)?.serialize_pem();
+        let key = EncodingKey::from_rsa_pem(pem.as_bytes())?;
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
+        jwk.common.key_id = Some("bench".into());
+        let jwks = json!({"keys": [jwk]}).to_string();
+        let auth = [("AUTH_ISSUER", ISSUER), ("AUTH_AUDIENCE", AUDIENCE), ("AUTH_JWKS", &jwks)];
+        let mut child = Command::new(server)
+            .args(["--port", "0", "--data", ":memory:", "--aws-port", "0", "--orchestrator", "off"])
+            .envs(auth)
+            .env("LOG_LEVEL", "error")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", server.display()))?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let mut after = async |text: &str| loop {
+            let line = lines.next_line().await?.ok_or("the local server has ended")?;
+            if let Some((_, rest)) = line.split_once(text) {
+                break Ok::<_, Error>(rest.split([' ', ';']).next().unwrap_or_default().to_owned());
+            }
+        };
+        let url = after("listens on ").await?;
+        let (dynamodb, endpoint, roots) = DynamoDb::start(after("AWS_ENDPOINT_URL=").await?).await?;
+        let folder = TempDir::new()?;
+        let certificates = folder.path().join("roots.pem");
+        // The functions are given as many roots as Amazon has, the last of them that of the endpoint.
+        let few = folder.path().join("few-roots.pem");
+        let begin = "-----BEGIN CERTIFICATE-----";
+        let last: Vec<_> =
+            roots.rsplit(begin).take(AMAZON_ROOTS).map(|root| format!("{begin}{root}")).collect();
+        std::fs::write(&few, last.concat())?;
+        std::fs::write(&certificates, roots)?;
+        let environment = [
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "example"),
+            ("AWS_SESSION_TOKEN", "token"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint),
+            ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "g"),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "s"),
+            ("LAMBDA_TASK_ROOT", "/var/task"),
+            ("SSL_CERT_FILE", &certificates.to_string_lossy()),
+            ("AWS_CA_BUNDLE", &few.to_string_lossy()),
+            ("TABLE_NAME", TABLE),
+        ];
+        let environment =
+            environment.into_iter().chain(auth).map(|(name, value)| (name.into(), value.into())).collect();
+        Ok(Self {
+            _server: child,
+            folder,
+            dynamodb,
+            environment,
+            http: Http::new(),
+            url,
+            key,
+            flow: serde_json::from_slice(&std::fs::read(root.join("tests/bench/flow.json"))?)?,
+            events: root.join("tests/events"),
+            inactive: Arc::default(),
+        })
+    }
+
+    fn token(&self, user: &str, tenant: &str) -> Result<String, Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": user, "tenant": tenant, "iat": now, "nbf": now, "exp": now + 86_400,
+            "permissions": ["flows.read", "flows.write", "flows.control", "flows.bulk"],
+        });
+        let header = Header { kid: Some("bench".into()), ..Header::new(Algorithm::RS256) };
+        Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
+    }
+
+    /// Stores flows over HTTP and gives their ids.
+    pub(crate) async fn create(&self, count: usize, user: &str, tenant: &str) -> Result<Vec<String>, Error> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            let flows = vec![&self.flow; BULK.min(count - ids.len())];
+            let request = Request::post(format!("{}/flows", self.url))
+                .header("authorization", format!("Bearer {}", self.token(user, tenant)?))
+                .header("content-type", "application/json")
+                .body(Full::new(serde_json::to_vec(&flows)?.into()))?;
+            let answer = self.http.send(request).await?;
+            let body: Value = serde_json::from_slice(answer.body())?;
+            let stored = body["data"].as_array().into_iter().flatten().filter_map(|flow| flow["id"].as_str());
+            let before = ids.len();
+            ids.extend(stored.map(Into::into));
+            if ids.len() != before + flows.len() {
+                return Err(format!("flows were not stored: {body}").into());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Makes sure that there are enough flows that can be started.
+    pub(crate) async fn provide_inactive(&self, count: usize) -> Result<(), Error> {
+        let more = self.create(count, "anna", "acme").await?;
+        self.inactive.lock().map_err(|_| "poisoned")?.extend(more);
+        Ok(())
+    }
+
+    /// Gives a user and its tenant this many flows, written as the store writes them, without the
+    /// administrators' rows.
+    pub(crate) async fn fill(&self, count: usize, user: &str, tenant: &str) -> Result<(), Error> {
+        let ids = self.create(1, user, tenant).await?;
+        let original = ids.first().ok_or("no flow")?;
+        let mut items = Vec::new();
+        for (pk, sk) in [
+            (format!("FLOW#{original}"), "HEAD"),
+            (format!("OWNER#{user}"), original),
+            (format!("OWNER#{tenant}"), original),
+        ] {
+            let request = json!({"TableName": TABLE, "Key": {"pk": {"S": pk}, "sk": {"S": sk}}});
+            let item = &self.dynamodb.call("GetItem", &request).await?["Item"];
+            items.push(json!({"PutRequest": {"Item": item}}).to_string());
+        }
+        let items = items.join(",");
+        // Ids begin with their time: these are all of the same second.
+        let second = original.get(..8).ok_or("no id")?;
+        let ids: Vec<_> = (1..count).map(|number| format!("{second}{number:016x}")).collect();
+        for ids in ids.chunks(BATCH) {
+            let copies: Vec<_> = ids.iter().map(|id| items.replace(original, id)).collect();
+            let request = format!(r#"{{"RequestItems":{{"{TABLE}":[{}]}}}}"#, copies.join(","));
+            self.dynamodb.call("BatchWriteItem", &serde_json::from_str(&request)?).await?;
+        }
+        Ok(())
+    }
+
+    /// A function's events, one after the other: the same request again, but for what can be done only
+    /// once.
+    pub(crate) fn events(&self, function: &str, asks: &Asks) -> Result<Events, Error> {
+        let file = match function {
+            "hello" | "naive" => "get-flow",
+            function => function,
+        };
+        let mut event: Value =
+            serde_json::from_slice(&std::fs::read(self.events.join(format!("{file}.json")))?)?;
+        event["headers"]["authorization"] =
+            format!("Bearer {}", self.token(&asks.user, &asks.tenant)?).into();
+        event["headers"].as_object_mut().ok_or("no headers")?.remove("idempotency-key");
+        match file {
+            "create-flow" => {
+                let body = self.flow.to_string();
+                event["headers"]["content-length"] = body.len().to_string().into();
+                event["body"] = body.into();
+            }
+            "list-flows" => {
+                event["rawQueryString"] = asks.query.replace('[', "%5B").replace(']', "%5D").into();
+                let pairs = asks.query.split('&').filter_map(|pair| pair.split_once('='));
+                event["queryStringParameters"] = pairs
+                    .map(|(name, value)| (name.to_owned(), value.into()))
+                    .collect::<serde_json::Map<_, Value>>()
+                    .into();
+            }
+            _ => {}
+        }
+        let (place, text) =
+            (event["pathParameters"]["id"].as_str().unwrap_or("none").to_owned(), event.to_string());
+        if file != "start-flow" {
+            let text = text.replace(&place, &asks.id);
+            return Ok(Box::new(move || Ok(text.clone())));
+        }
+        let inactive = Arc::clone(&self.inactive);
+        Ok(Box::new(move || {
+            let id = inactive.lock().map_err(|_| "poisoned")?.pop().ok_or("no flow is left to start")?;
+            Ok(text.replace(&place, &id))
+        }))
+    }
+}
+
+/// Who asks for what.
+pub(crate) struct Asks {
+    pub(crate) user: String,
+    pub(crate) tenant: String,
+    pub(crate) id: String,
+    pub(crate) query: String,
+}
