@@ -52,12 +52,8 @@ pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(
 /// Removes the owner from its flows and its deleted ones, and from those that were restored meanwhile;
 /// gives how many.
 async fn leave_all_flows(store: &Store, owner: &str) -> Result<usize, Error> {
-    let passes = [
-        leave_flows(store, owner, false).await,
-        leave_flows(store, owner, true).await,
-        leave_flows(store, owner, false).await,
-    ];
-    passes.into_iter().sum()
+    let (live, deleted) = (leave_flows(store, owner, false).await, leave_flows(store, owner, true).await);
+    Ok(live? + deleted? + leave_flows(store, owner, false).await?)
 }
 
 /// Removes the owner from its flows, or from its deleted ones; gives how many.
