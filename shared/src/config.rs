@@ -128,6 +128,14 @@ impl Config {
         self.required("UNREADABLE_QUEUE_URL")
     }
 
+    /// `WARM_UP`: whether a sandbox connects while it starts, or with its first request; default `true`.
+    ///
+    /// # Errors
+    /// When it is neither `true` nor `false`.
+    pub fn warms_up(&self) -> Result<bool, ConfigError> {
+        self.flag("WARM_UP", true)
+    }
+
     /// `METRICS_NAMESPACE`: the CloudWatch namespace of all metrics; default `FlowRepository`.
     #[must_use]
     pub fn metrics_namespace(&self) -> String {
@@ -202,13 +210,12 @@ impl Config {
     /// # Errors
     /// When it is neither `true` nor `false`.
     pub fn require_if_match(&self) -> Result<bool, ConfigError> {
-        match self.optional("REQUIRE_IF_MATCH").as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => {
-                Err(ConfigError { name: "REQUIRE_IF_MATCH", problem: "is neither true nor false".into() })
-            }
-        }
+        self.flag("REQUIRE_IF_MATCH", false)
+    }
+
+    fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        let value = self.optional(name).map_or(Ok(default), |value| value.parse());
+        value.map_err(|_| ConfigError { name, problem: "is neither true nor false".into() })
     }
 
     /// `CREDENTIAL_CHECK`: `warn` (default) or `refuse`.

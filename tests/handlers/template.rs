@@ -148,9 +148,9 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ("get-flow", &["dynamodb:GetItem"]),
     ("get-secret", &["dynamodb:GetItem", "dynamodb:PutItem", "secretsmanager:GetSecretValue"]),
     ("get-version", &["dynamodb:GetItem"]),
-    ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:Query"]),
+    ("list-flows", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
     ("list-secret-usages", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
-    ("list-secrets", &["dynamodb:Query"]),
+    ("list-secrets", &["dynamodb:GetItem", "dynamodb:Query"]),
     ("list-versions", &["dynamodb:GetItem", "dynamodb:Query"]),
     ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
     (
@@ -266,7 +266,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "secretsmanager:UpdateSecretVersionStage",
         ],
     ),
-    ("validate-flow", &["dynamodb:BatchGetItem"]),
+    ("validate-flow", &["dynamodb:BatchGetItem", "dynamodb:GetItem"]),
 ];
 
 #[test]

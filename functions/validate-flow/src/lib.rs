@@ -1,7 +1,7 @@
 //! `POST /flows/validate`
 
 use shared::api::{App, Problem, Request, Response, diagnostics_of_faults, read_body, validation_response};
-use shared::flow::{Flow, NodeIds};
+use shared::flow::{Flow, Level, NodeIds};
 use shared::identity::Permission;
 use shared::store::Error;
 
@@ -16,7 +16,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let found = match Flow::create(&caller, fields, app.component_check) {
         Err(faults) => diagnostics_of_faults(&faults, &nodes),
         Ok(flow) => {
-            let mut found = app.diagnose(&flow.document);
+            let mut found = app.diagnose(&flow.document, Level::Info);
             match app.store.check(None, &flow).await {
                 Ok(()) => {}
                 Err(Error::UnknownSecrets(faults)) => {

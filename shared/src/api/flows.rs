@@ -58,7 +58,7 @@ pub async fn change_seen(
         let revision = seen.as_ref().map(|flow| flow.revision);
         let flow = app.store.preview(seen, decide).await?.ok_or_else(not_found)?;
         let is_new = Some(flow.revision) != revision;
-        return Err(validated(&if is_new { app.diagnose(&flow.document) } else { Vec::new() })?);
+        return Err(validated(&if is_new { app.diagnose(&flow.document, Level::Info) } else { Vec::new() })?);
     }
     app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await?.ok_or_else(not_found)
 }
@@ -71,7 +71,7 @@ pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> R
     check_rules(app, flow)?;
     if effect.is_validation() {
         app.store.check(None, flow).await?;
-        return Err(validated(&app.diagnose(&flow.document))?);
+        return Err(validated(&app.diagnose(&flow.document, Level::Info))?);
     }
     Ok(app.store.insert(flow, effect.receipt(flow)?.as_ref()).await?)
 }
@@ -139,7 +139,7 @@ fn check_rules(app: &App, flow: &Flow) -> Result<(), Problem> {
     if !literal.is_empty() {
         return Err(Problem::LiteralCredentials(literal));
     }
-    let errors = app.diagnose(&flow.document).into_iter().filter(|found| found.severity == Level::Error);
+    let errors = app.diagnose(&flow.document, Level::Error).into_iter();
     let faults: Vec<Fault> = errors
         .map(|found| Fault { message: found.message, reason: found.reason, pointer: found.pointer })
         .collect();

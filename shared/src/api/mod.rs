@@ -14,6 +14,7 @@ mod respond;
 mod secrets;
 mod serve;
 mod versions;
+mod warm_up;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,12 +22,14 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use lambda_http::RequestExt;
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::flow::{
-    ComponentCheck, CredentialCheck, Diagnostic, Document, FlowId, InvalidId, RuleLevels, SecretId, Timestamp,
+    ComponentCheck, CredentialCheck, Diagnostic, Document, FlowId, InvalidId, Level, RuleLevels, SecretId,
+    Timestamp,
 };
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
+use warm_up::open;
 
 pub use body::{Body, FlowPatch, read_body, read_patch};
 pub use deadline::Deadline;
@@ -82,12 +85,12 @@ pub enum OpenError {
 }
 
 impl App {
-    /// Reads the settings of this process and opens its clients.
+    /// Reads the settings of this process, opens its clients and warms them up.
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, OpenError> {
-        Self::new(&config::environment(), &config::aws().await?)
+        open(Self::new, |app| (&app.verifier, &app.store)).await
     }
 
     /// An app with these settings.
@@ -106,10 +109,11 @@ impl App {
         })
     }
 
-    /// Everything there is to say about a document by the rules of this installation.
+    /// What there is to say about a document by the rules of this installation, if it is at least this bad.
     #[must_use]
-    pub fn diagnose(&self, document: &Document) -> Vec<Diagnostic> {
-        document.diagnose(&self.rule_levels, self.component_check, self.credential_check, Timestamp::now())
+    pub fn diagnose(&self, document: &Document, at_least: Level) -> Vec<Diagnostic> {
+        let Self { rule_levels, component_check, credential_check, .. } = self;
+        document.diagnose(rule_levels, *component_check, *credential_check, at_least, Timestamp::now())
     }
 
     /// The caller, if it may do this.

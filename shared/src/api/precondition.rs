@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::respond::etag;
 use super::{App, Problem, Request};
-use crate::flow::{Difference, Document, Flow, FlowId, Timestamp, json_patch};
+use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, Timestamp, json_patch};
 
 /// What a client says of the state it wants to change: `If-Match` (RFC 9110, 13.1.1). It is looked at
 /// after everything else that may be wrong with a change (13.2.1), and not of one that changes nothing.
@@ -106,7 +106,7 @@ pub struct Current {
     /// Its number.
     pub revision: u64,
     /// What it says.
-    pub document: Document,
+    pub document: FinalDocument,
     /// What has changed since the state that the client has, if that is known.
     pub difference: Option<Value>,
 }

@@ -77,7 +77,7 @@ fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
 
 /// What there is to say about a flow that was stored, as entries whose pointers begin with `prefix`.
 fn warnings(app: &App, flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
-    let diagnostics = app.diagnose(&flow.document);
+    let diagnostics = app.diagnose(&flow.document, Level::Warning);
     let warnings = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Level::Warning);
     warnings.map(|warning| with_prefix(prefix, diagnostic_entry(warning))).collect()
 }

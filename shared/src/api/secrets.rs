@@ -10,8 +10,9 @@ use super::list::{flow_cursor, listed, page_meta};
 use super::parameters::Parameters;
 use super::problem::Use;
 use super::respond::json as answer;
+use super::warm_up::open;
 use super::{OpenError, Problem, Request, Response, authenticate, id, require, scope};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::flow::{Flow, FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
 use crate::secrets::{Secret, SecretView, Secrets};
@@ -28,12 +29,12 @@ pub struct SecretsApp {
 }
 
 impl SecretsApp {
-    /// Reads the settings of this process and opens its clients.
+    /// Reads the settings of this process, opens its clients and warms them up.
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
     pub async fn from_env() -> Result<Self, OpenError> {
-        Self::new(&config::environment(), &config::aws().await?)
+        open(Self::new, |app| (&app.verifier, &app.secrets.store)).await
     }
 
     /// An app with these settings.

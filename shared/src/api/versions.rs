@@ -10,7 +10,7 @@ use super::list::{listed, page_meta};
 use super::parameters::Parameters;
 use super::respond::{json as answer, not_modified, version_etag};
 use super::{App, Problem, Request, Response, Wording, cursor, scope};
-use crate::flow::{Difference, Document, Flow, FlowId, json_patch};
+use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, json_patch};
 use crate::identity::Caller;
 use crate::store::Version;
 
@@ -47,7 +47,7 @@ pub async fn find_flow(app: &App, caller: &Caller, id: FlowId, wording: Wording)
 ///
 /// # Errors
 /// 404.
-pub async fn find_version(app: &App, flow: &Flow, number: u64) -> Result<(Version, Document), Problem> {
+pub async fn find_version(app: &App, flow: &Flow, number: u64) -> Result<(Version, FinalDocument), Problem> {
     if number == flow.revision {
         return Ok((Version::of(flow)?, flow.document.clone()));
     }
@@ -161,8 +161,8 @@ pub fn compared_versions(request: &Request, flow: &Flow) -> Result<(u64, u64), P
 /// 500 when it cannot be written as JSON.
 pub fn difference_response(
     request: &Request,
-    (from, from_document): &(Version, Document),
-    (to, to_document): &(Version, Document),
+    (from, from_document): &(Version, FinalDocument),
+    (to, to_document): &(Version, FinalDocument),
 ) -> Result<Response, Problem> {
     let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let ranges = accepted.unwrap_or_default().split(',').filter_map(|range| range.split(';').next());

@@ -111,19 +111,17 @@ fn run_event(flow: &Flow) -> Result<Option<Event>, serde_json::Error> {
         Status::Stopping => "flow.stopping",
         Status::Active | Status::Inactive => return Ok(None),
     };
-    let data = RunData {
-        flow: FlowView::from(flow),
+    let data = FlowView::from(flow).with(&RunData {
         started_by: flow.started_by.as_deref().filter(|_| flow.status == Status::Starting),
         run_id: flow.run_id.map(|id| id.to_string()),
-    };
+    })?;
     let stamp = Stamp::of(flow);
     let whole = stamp.event(name, &data, None)?;
     if whole.size() < MAX_ENTRY_BYTES {
         return Ok(Some(whole));
     }
     // The claim check: whoever needs the rest fetches it.
-    let text = serde_json::to_string(&data)?;
-    let mut reduced: Fields<'_> = serde_json::from_str(&text)?;
+    let mut reduced: Fields<'_> = serde_json::from_str(data.get())?;
     let dataref = format!("/flows/{}", flow.id);
     let mut event = whole;
     for member in DETACHABLE {
@@ -145,12 +143,10 @@ struct FailureData<'a> {
     reason: Option<&'a str>,
 }
 
-/// The payload of `flow.starting` and `flow.stopping`.
+/// What the payload of `flow.starting` and `flow.stopping` says beside the flow.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RunData<'a> {
-    #[serde(flatten)]
-    flow: FlowView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     started_by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -158,15 +160,6 @@ impl Graph {
 }
 
 impl Document {
-    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
-    ///
-    /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn hash(&self) -> Result<String, serde_json::Error> {
-        let hash = digest(&SHA256, &serde_json::to_vec(self)?);
-        Ok(URL_SAFE_NO_PAD.encode(hash.as_ref().get(..18).unwrap_or_default()))
-    }
-
     /// Whether `id` is among the owners.
     #[must_use]
     pub fn is_owned_by(&self, id: &str) -> bool {
@@ -179,6 +172,64 @@ impl Document {
         let nodes = self.graph.nodes.iter().enumerate();
         let missing = nodes.flat_map(|(index, node)| node.missing_to_run(&format!("/graph/nodes/{index}")));
         bounded(missing, MAX_FAULTS)
+    }
+}
+
+/// A document that does not change any more, and its JSON: written once, or kept as it was read.
+#[derive(Clone, Debug)]
+pub struct FinalDocument {
+    document: Document,
+    json: OnceLock<String>,
+}
+
+impl FinalDocument {
+    /// The document that a stored JSON text is of.
+    ///
+    /// # Errors
+    /// When it is of none.
+    pub fn read(json: String) -> Result<Self, serde_json::Error> {
+        Ok(Self { document: serde_json::from_str(&json)?, json: json.into() })
+    }
+
+    /// Its JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn json(&self) -> Result<&str, serde_json::Error> {
+        if let Some(json) = self.json.get() {
+            return Ok(json);
+        }
+        let json = serde_json::to_string(&self.document)?;
+        Ok(self.json.get_or_init(|| json))
+    }
+
+    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
+        let hash = digest(&SHA256, self.json()?.as_bytes());
+        Ok(URL_SAFE_NO_PAD.encode(hash.as_ref().get(..18).unwrap_or_default()))
+    }
+}
+
+impl Deref for FinalDocument {
+    type Target = Document;
+
+    fn deref(&self) -> &Document {
+        &self.document
+    }
+}
+
+impl From<Document> for FinalDocument {
+    fn from(document: Document) -> Self {
+        Self { document, json: OnceLock::new() }
+    }
+}
+
+impl PartialEq for FinalDocument {
+    fn eq(&self, other: &Self) -> bool {
+        self.document == other.document
     }
 }
 

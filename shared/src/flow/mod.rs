@@ -16,7 +16,7 @@ mod view;
 pub(crate) use cast::Reader;
 pub use credentials::CredentialCheck;
 pub use diff::{Difference, json_patch};
-pub use document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
+pub use document::{Document, Edge, EdgeConfig, Field, FinalDocument, Graph, Json, Node, Owner};
 pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};

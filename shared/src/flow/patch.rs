@@ -214,7 +214,8 @@ mod tests {
             ),
             operated(json!([{"op": "replace", "path": "/name", "value": "m"}])),
         ] {
-            let text = serde_json::to_string(&next.unwrap().unwrap().document).unwrap();
+            let document = next.unwrap().unwrap().document;
+            let text = document.json().unwrap();
             assert_eq!(text.matches(FIELDS).count(), 3, "{text}");
         }
         assert!(operated(json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());

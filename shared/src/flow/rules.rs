@@ -490,6 +490,7 @@ mod tests {
                     &RuleLevels::default(),
                     ComponentCheck::AtStart,
                     CredentialCheck::Warn,
+                    Level::Info,
                     Timestamp::from_millis(1_800_000_000_000),
                 );
                 for diagnostic in &said {

@@ -1,6 +1,8 @@
-use serde::Serialize;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use super::{Document, Flow, FlowId, Status, Timestamp};
+use super::{Flow, FlowId, Status, Timestamp};
 
 /// A function answers at most 6 MB of JSON, in which the body is one string; the rest is for headers.
 pub const MAX_ANSWER_BYTES: usize = 5_500_000;
@@ -9,17 +11,19 @@ impl Flow {
     /// How many of [`MAX_ANSWER_BYTES`] the flow takes in an answer, where its JSON is escaped once more.
     #[must_use]
     pub fn answer_size(&self) -> usize {
-        let json = serde_json::to_vec(&FlowView::from(self)).unwrap_or_default();
-        json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+        let json = FlowView::from(self).json().unwrap_or_default();
+        json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
     }
 }
 
-/// A flow as clients and events show it.
+/// A flow as clients and events show it: the members of its document as they are stored, and then what the
+/// repository says of it.
+pub struct FlowView<'a>(&'a Flow);
+
+/// What the repository says of a flow.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FlowView<'a> {
-    #[serde(flatten)]
-    document: &'a Document,
+struct State<'a> {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_reason: Option<&'a str>,
@@ -40,8 +44,22 @@ pub struct FlowView<'a> {
 
 impl<'a> From<&'a Flow> for FlowView<'a> {
     fn from(flow: &'a Flow) -> Self {
-        Self {
-            document: &flow.document,
+        Self(flow)
+    }
+}
+
+impl FlowView<'_> {
+    /// The flow's JSON with these members too.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn with(&self, members: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
+        RawValue::from_string(join(&self.json()?, members)?)
+    }
+
+    fn json(&self) -> Result<String, serde_json::Error> {
+        let flow = self.0;
+        let state = State {
             status: flow.status,
             status_reason: flow.status_reason.as_deref(),
             status_since: (flow.status != Status::Inactive || flow.status_reason.is_some())
@@ -51,11 +69,26 @@ impl<'a> From<&'a Flow> for FlowView<'a> {
             deleted_at: flow.deletion.map(|deletion| deletion.at.to_string()),
             expires_at: flow.deletion.map(|deletion| deletion.expires_at.to_string()),
             id: flow.id,
-        }
+        };
+        join(flow.document.json()?, &state)
+    }
+}
+
+/// The JSON of an object that has members, with more of them.
+fn join(object: &str, members: &impl Serialize) -> Result<String, serde_json::Error> {
+    let members = serde_json::to_string(members)?;
+    let (object, members) = (object.strip_suffix('}').unwrap_or(object), members.trim_start_matches('{'));
+    Ok([object, if members == "}" { "" } else { "," }, members].concat())
+}
+
+impl Serialize for FlowView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let json = self.json().and_then(RawValue::from_string).map_err(S::Error::custom)?;
+        json.serialize(serializer)
     }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-fn as_text<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }

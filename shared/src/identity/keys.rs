@@ -87,6 +87,14 @@ impl Keys {
         })
     }
 
+    /// Fetches them, if they are to be fetched and were not.
+    pub(super) async fn fetch(&self) -> Result<(), KeyError> {
+        match self {
+            Self::Fetched(keys) => keys.find("").await.map(drop),
+            Self::Secret(_) | Self::Fixed(_) => Ok(()),
+        }
+    }
+
     /// The key a token names, `None` when there is no such key.
     pub(super) async fn find(&self, kid: Option<&str>) -> Result<Option<Arc<Key>>, KeyError> {
         match (self, kid) {

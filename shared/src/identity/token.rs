@@ -48,12 +48,20 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Opens the key source; a URL is not asked before it is needed.
+    /// Opens the key source; a URL is asked by [`Self::fetch_keys`], or when a token needs it.
     ///
     /// # Errors
     /// When fixed keys cannot be read.
     pub fn new(settings: AuthSettings) -> Result<Self, KeyError> {
         Ok(Self { keys: Keys::open(&settings.keys)?, settings })
+    }
+
+    /// Fetches the keys before the first token, if they come from a URL.
+    ///
+    /// # Errors
+    /// When the URL does not answer with keys.
+    pub async fn fetch_keys(&self) -> Result<(), KeyError> {
+        self.keys.fetch().await
     }
 
     /// The caller that the header proves, by RFC 7519 (7.2) with the advice of RFC 8725.

@@ -51,7 +51,7 @@ pub enum SecretError {
 /// The secrets: the table and Secrets Manager.
 #[derive(Clone)]
 pub struct Secrets {
-    store: Store,
+    pub(crate) store: Store,
     vault: Vault,
 }
 

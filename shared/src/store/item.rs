@@ -4,17 +4,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD, Partition};
-use super::{Error, Item};
-use crate::flow::{Actor, Deletion, Document, Flow, FlowId, ObjectId, Status, Timestamp};
+use super::{Error, Item, packing};
+use crate::flow::{Actor, Deletion, FinalDocument, Flow, FlowId, ObjectId, Status, Timestamp};
 
 /// More than a body of 1 MiB can become, and a bound for what a stored one can unpack to.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
-/// A document with what an answer says around it.
-const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
 /// DynamoDB takes 400 KB; the rest is for the other attributes.
 const MAX_PACKED_BYTES: usize = 380 * 1024;
-/// Speed and size of small JSON hardly change from 1 to 9.
-const COMPRESSION_LEVEL: i32 = 3;
 /// How long the head of what was deleted stays, so that the stream can say who deleted it.
 const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 
@@ -161,24 +157,18 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
 }
 
 /// A document as JSON, compressed with zstd.
-pub(super) fn pack_document(document: &Document) -> Result<Vec<u8>, Error> {
-    let json = serde_json::to_vec(document).map_err(|error| Error::Unreadable(error.into()))?;
+pub(super) fn pack_document(document: &FinalDocument) -> Result<Vec<u8>, Error> {
+    let json = document.json().map_err(|error| Error::Unreadable(error.into()))?;
     if json.len() > MAX_DOCUMENT_BYTES {
         return Err(Error::TooLarge);
     }
-    pack(&json)
+    packing::pack(json.as_bytes())
 }
 
-pub(super) fn unpack_document(packed: &[u8]) -> Result<Document, Error> {
-    serde_json::from_slice(&unpack(packed)?).map_err(|error| Error::Unreadable(error.into()))
-}
-
-pub(super) fn pack(json: &[u8]) -> Result<Vec<u8>, Error> {
-    zstd::bulk::compress(json, COMPRESSION_LEVEL).map_err(|error| Error::Unreadable(error.into()))
-}
-
-pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, Error> {
-    zstd::bulk::decompress(packed, MAX_UNPACKED_BYTES).map_err(|error| Error::Unreadable(error.into()))
+pub(super) fn unpack_document(packed: &[u8]) -> Result<FinalDocument, Error> {
+    let json = String::from_utf8(packing::unpack(packed)?);
+    json.map_err(|error| Error::Unreadable(error.into()))
+        .and_then(|json| FinalDocument::read(json).map_err(|error| Error::Unreadable(error.into())))
 }
 
 pub(super) fn tombstone_item(tombstone: &Tombstone<FlowId>) -> Result<Item, Error> {

@@ -3,6 +3,7 @@
 mod item;
 mod keys;
 mod list;
+mod packing;
 mod receipt;
 mod retry;
 mod secrets;

@@ -8,7 +8,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Item, Store, Written, item, keys, refused};
+use super::{Error, Item, Store, Written, item, keys, packing, refused};
 use crate::flow::Timestamp;
 
 /// For so long the same request has no second effect.
@@ -62,7 +62,7 @@ struct ReceiptItem {
 impl Receipt {
     fn item(&self) -> Result<Item, Error> {
         let json = serde_json::to_vec(&self.answer).map_err(|error| Error::Unreadable(error.into()))?;
-        let mut answer = item::pack(&json)?;
+        let mut answer = packing::pack(&json)?;
         if answer.len() > MAX_PACKED_BYTES {
             return Err(Error::TooLarge);
         }
@@ -107,7 +107,7 @@ impl ReceiptKey {
         }
         let nonce = Nonce::try_assume_unique_for_key(&item.nonce).map_err(unreadable)?;
         let opened = self.cipher()?.open_in_place(nonce, Aad::empty(), &mut item.answer);
-        let answer = serde_json::from_slice(&item::unpack(opened.map_err(unreadable)?)?);
+        let answer = serde_json::from_slice(&packing::unpack(opened.map_err(unreadable)?)?);
         answer.map(Some).map_err(|error| Error::Unreadable(error.into()))
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD};
 use super::{Error, Item, Store, error, item};
-use crate::flow::{Actor, Document, Flow, FlowId, Timestamp};
+use crate::flow::{Actor, FinalDocument, Flow, FlowId, Timestamp};
 
 /// Items deleted at once.
 const CONCURRENCY: usize = 8;
@@ -136,7 +136,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn version(&self, id: FlowId, number: u64) -> Result<Option<(Version, Document)>, Error> {
+    pub async fn version(&self, id: FlowId, number: u64) -> Result<Option<(Version, FinalDocument)>, Error> {
         let partition = keys::flow(id);
         let found = self.item(keys::item(&partition, &keys::version(number))).await?;
         let found = found.map(item::read::<VersionItem>).transpose()?.and_then(VersionItem::kept);

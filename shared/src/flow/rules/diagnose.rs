@@ -1,3 +1,4 @@
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
@@ -106,16 +107,18 @@ fn node_id(node: &RawValue) -> Option<String> {
 impl Document {
     /// Everything to say about a valid document: what it lacks to run, in the document's order; then rule by
     /// rule, each in the document's order, literal credentials, the shape of its graph, and its schedule.
-    /// At most 100 of a rule and 1,000 in all, and then that there are more.
+    /// At most 100 of a rule and 1,000 in all, and then that there are more. What is less bad than `at_least`
+    /// is not looked for.
     #[must_use]
     pub fn diagnose(
         &self,
         levels: &RuleLevels,
         component_check: ComponentCheck,
         credential_check: CredentialCheck,
+        at_least: Level,
         now: Timestamp,
     ) -> Vec<Diagnostic> {
-        let mut said = Said { document: self, levels, found: Vec::new(), left_out: Level::Off };
+        let mut said = Said { document: self, levels, at_least, found: Vec::new(), left_out: Level::Off };
         let lacking = match component_check {
             ComponentCheck::AtStart => Level::Warning,
             ComponentCheck::AtSave => Level::Error,
@@ -133,7 +136,7 @@ impl Document {
         };
         said.say(
             credentials,
-            self.literal_credentials().into_iter().map(|fault| {
+            std::iter::once_with(|| self.literal_credentials()).flatten().map(|fault| {
                 let place = fault.pointer.split('/').nth(3).and_then(|place| place.parse().ok());
                 (fault, place)
             }),
@@ -149,6 +152,7 @@ impl Document {
 struct Said<'a> {
     document: &'a Document,
     levels: &'a RuleLevels,
+    at_least: Level,
     found: Vec<Diagnostic>,
     /// The worst of what is left out.
     left_out: Level,
@@ -157,7 +161,7 @@ struct Said<'a> {
 impl<'a> Said<'a> {
     /// Says these, of the node in this place, until there are too many of a rule.
     fn say(&mut self, severity: Level, faults: impl IntoIterator<Item = (Fault, Option<usize>)>) {
-        if severity == Level::Off {
+        if severity < self.at_least {
             return;
         }
         let mut counts = HashMap::new();
@@ -179,7 +183,7 @@ impl<'a> Said<'a> {
         I: IntoIterator<Item = (String, Option<usize>, String)>,
     {
         let severity = Rule::find(reason).map_or(Level::Off, |rule| self.levels.of(rule));
-        if severity == Level::Off {
+        if severity < self.at_least {
             return;
         }
         let found = find(self.document).into_iter();
@@ -222,9 +226,9 @@ impl<'a> Said<'a> {
     }
 
     fn say_shape(&mut self) {
-        let shape = Shape::of(&self.document.graph);
-        let starts = shape.starts();
         let document = self.document;
+        let shape = LazyCell::new(|| Shape::of(&document.graph));
+        let starts = LazyCell::new(|| shape.starts());
         let id =
             |place: usize| document.graph.nodes.get(place).map(|node| node.id.as_str()).unwrap_or_default();
         let at = |place: usize, message| (node_pointer(place), Some(place), message);
@@ -264,10 +268,11 @@ impl<'a> Said<'a> {
     }
 
     fn say_cron_and_size(&mut self, now: Timestamp) {
-        let cron = self.document.cron.value().and_then(|cron| read_cron(cron));
-        let never = cron.as_ref().is_some_and(|cron| !ever_runs(cron));
+        let document = self.document;
+        let cron = LazyCell::new(|| document.cron.value().and_then(|cron| read_cron(cron)));
+        let never = LazyCell::new(|| cron.as_ref().is_some_and(|cron| !ever_runs(cron)));
         self.say_of("flow.cron.never", |_| {
-            never.then(|| ("/cron".into(), None, "Cron expression is valid, but has no next run.".into()))
+            (*never).then(|| ("/cron".into(), None, "Cron expression is valid, but has no next run.".into()))
         });
         self.say_of("flow.size", |document| {
             let bytes = serde_json::to_vec(document).map_or(0, |json| json.len());
@@ -276,7 +281,10 @@ impl<'a> Said<'a> {
                 (String::new(), None, message)
             })
         });
-        let runs = cron.filter(|_| !never).map(|cron| next_runs(&cron, now)).unwrap_or_default();
+        if Level::Info < self.at_least || *never {
+            return;
+        }
+        let runs = cron.as_ref().map(|cron| next_runs(cron, now)).unwrap_or_default();
         if let Some(next) = runs.first() {
             let message = format!("Runs next at {next}.");
             let fault = Fault { message, reason: "flow.cron.schedule", pointer: "/cron".into() };
@@ -364,7 +372,7 @@ mod tests {
 
     fn diagnose(document: &Document, levels: &str) -> Vec<Diagnostic> {
         let levels = levels.parse().unwrap();
-        document.diagnose(&levels, ComponentCheck::AtStart, CredentialCheck::Warn, NOW)
+        document.diagnose(&levels, ComponentCheck::AtStart, CredentialCheck::Warn, Level::Info, NOW)
     }
 
     fn said(document: &Document) -> Vec<(&'static str, String, Option<String>, String)> {
@@ -405,8 +413,13 @@ mod tests {
                 ("flow.cron.schedule", "/cron", None),
             ]
         );
-        let strict =
-            document.diagnose(&RuleLevels::default(), ComponentCheck::AtSave, CredentialCheck::Refuse, NOW);
+        let strict = document.diagnose(
+            &RuleLevels::default(),
+            ComponentCheck::AtSave,
+            CredentialCheck::Refuse,
+            Level::Info,
+            NOW,
+        );
         let severities: Vec<_> = strict.iter().map(|said| said.severity.as_str()).collect();
         assert_eq!(severities, ["error", "error", "error", "error", "info"]);
         assert_eq!(
