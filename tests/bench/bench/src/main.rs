@@ -11,7 +11,7 @@ mod world;
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use http::Error;
 use measure::Function;
 use page::{Figures, Row};
@@ -27,6 +27,15 @@ const PAGE: &str = "page[size]=20&page[after]=";
 /// Measures the built functions.
 #[derive(Parser)]
 struct Arguments {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where everything is.
+#[derive(Args)]
+struct Places {
     /// The checkout
     #[arg(long)]
     root: PathBuf,
@@ -39,60 +48,92 @@ struct Arguments {
     /// The folder with H's and D's binaries
     #[arg(long)]
     baselines: PathBuf,
-    /// Only compare instructions with tests/bench/figures.json, and fail when they have risen
-    #[arg(long)]
-    check: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure everything; write tests/bench/figures.json and docs/performance.md
+    Measure,
+    /// Fail when a function executes more instructions than tests/bench/figures.json says
+    Check,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let arguments = Arguments::parse();
-    let world = World::start(&arguments.root, &arguments.server).await?;
-    let profiles = arguments.baselines.join("profiles");
-    std::fs::create_dir_all(&profiles)?;
-    let id = world.create(1, "anna", "acme").await?.pop().ok_or("no flow")?;
-    let mut figures = Figures::default();
-    for (name, folder) in [
-        ("hello", None),
-        ("naive", None),
-        ("get-flow", Some("GetFlow")),
-        ("list-flows", Some("ListFlows")),
-        ("create-flow", Some("CreateFlow")),
-        ("start-flow", Some("StartFlow")),
-    ] {
-        let binary = match (name, folder) {
-            (_, Some(folder)) => arguments.functions.join(folder).join("bootstrap"),
-            ("hello", None) => arguments.baselines.join("function/hello"),
-            _ => arguments.baselines.join("release/naive"),
+    let Arguments { places, command } = Arguments::parse();
+    let world = World::start(&places.root, &places.server).await?;
+    match command {
+        Command::Measure => measure(&places, &world).await,
+        Command::Check => check(&places, &world).await,
+    }
+}
+
+impl Places {
+    /// A function, H or D, which is asked for a flow of anna's.
+    fn function(&self, name: &str, id: &str) -> Function {
+        let binary = match name {
+            "hello" => self.baselines.join("function/hello"),
+            "naive" => self.baselines.join("release/naive"),
+            "get-flow" => self.functions.join("GetFlow/bootstrap"),
+            "list-flows" => self.functions.join("ListFlows/bootstrap"),
+            "create-flow" => self.functions.join("CreateFlow/bootstrap"),
+            _ => self.functions.join("StartFlow/bootstrap"),
         };
         let query = if name == "list-flows" { PAGE.to_owned() } else { String::new() };
-        let asks = Asks { user: "anna".into(), tenant: "acme".into(), id: id.clone(), query };
-        let function = Function { name: name.into(), binary, asks };
-        if name == "start-flow" {
-            world.provide_inactive(REQUESTS + 3 * (1 + measure::WARM)).await?;
-        }
-        let mut row = Row { instructions: function.instructions(&world, &profiles).await?, ..Row::default() };
-        if !arguments.check {
-            row.start = function.start(&world).await?;
-            row.zip = function.zip()?;
-            row.peak_kb = function.memory(&world, REQUESTS).await?.remove(&REQUESTS).unwrap_or_default();
-            row.cost = if name == "hello" { None } else { Some(function.cost(&world).await?) };
-        }
+        let asks = Asks { user: "anna".into(), tenant: "acme".into(), id: id.into(), query };
+        Function { name: name.into(), binary, asks }
+    }
+
+    fn figures(&self) -> PathBuf {
+        self.root.join("tests/bench/figures.json")
+    }
+
+    /// The folder for what callgrind writes.
+    fn profiles(&self) -> Result<PathBuf, Error> {
+        let folder = self.baselines.join("profiles");
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+async fn measure(places: &Places, world: &World) -> Result<(), Error> {
+    let id = world.create(1, "anna", "acme").await?.pop().ok_or("no flow")?;
+    world.provide_inactive(REQUESTS + 3 * (1 + measure::WARM)).await?;
+    let profiles = places.profiles()?;
+    let mut figures = Figures::default();
+    for name in ["hello", "naive", "get-flow", "list-flows", "create-flow", "start-flow"] {
+        let function = places.function(name, &id);
+        let row = Row {
+            instructions: function.instructions(world, &profiles).await?,
+            start: function.start(world).await?,
+            zip: function.zip()?,
+            peak_kb: function.memory(world, REQUESTS).await?.remove(&REQUESTS).unwrap_or_default(),
+            cost: if name == "hello" { None } else { Some(function.cost(world).await?) },
+        };
         eprintln!("{name}: {:?}", row.instructions);
         figures.rows.insert(name.into(), row);
-    }
-    let file = arguments.root.join("tests/bench/figures.json");
-    if arguments.check {
-        return figures.check(&serde_json::from_slice(&std::fs::read(file)?)?);
     }
     for count in LISTS {
         let (user, tenant) = (format!("user-of-{count}"), format!("tenant-of-{count}"));
         world.fill(count, &user, &tenant).await?;
-        let asks = Asks { user, tenant, id: id.clone(), query: PAGE.into() };
-        let binary = arguments.functions.join("ListFlows/bootstrap");
-        let function = Function { name: "list-flows".into(), binary, asks };
-        figures.lists.insert(count, function.cost(&world).await?);
+        let mut function = places.function("list-flows", &id);
+        function.asks.user = user;
+        function.asks.tenant = tenant;
+        figures.lists.insert(count, function.cost(world).await?);
     }
-    std::fs::write(file, serde_json::to_string_pretty(&figures)? + "\n")?;
-    Ok(std::fs::write(arguments.root.join("docs/performance.md"), figures.page())?)
+    std::fs::write(places.figures(), serde_json::to_string_pretty(&figures)? + "\n")?;
+    Ok(std::fs::write(places.root.join("docs/performance.md"), figures.page())?)
+}
+
+async fn check(places: &Places, world: &World) -> Result<(), Error> {
+    let id = world.create(1, "anna", "acme").await?.pop().ok_or("no flow")?;
+    world.provide_inactive(3 * (1 + measure::WARM)).await?;
+    let profiles = places.profiles()?;
+    let mut figures = Figures::default();
+    for name in ["hello", "get-flow", "list-flows", "create-flow", "start-flow"] {
+        let instructions = places.function(name, &id).instructions(world, &profiles).await?;
+        eprintln!("{name}: {instructions:?}");
+        figures.rows.insert(name.into(), Row { instructions, ..Row::default() });
+    }
+    figures.check(&serde_json::from_slice(&std::fs::read(places.figures())?)?)
 }
