@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::LISTS;
 use crate::dynamodb::Cost;
 use crate::figures::{Figures, Row, ratio};
 
@@ -22,7 +23,7 @@ pub(crate) struct Result {
     pub(crate) missed: Vec<&'static str>,
 }
 
-const GATES: [Gate; 19] = [
+const GATES: [Gate; 18] = [
     Gate {
         what: "instructions from exec to the first answer: times which they are fewer than D's",
         limit: 45.0,
@@ -141,16 +142,6 @@ const GATES: [Gate; 19] = [
         functions: &["list-flows"],
         measure: |all, _| whole(all, "page[number]"),
     },
-    Gate {
-        what: "errors of a flow started and stopped 50 times a second",
-        limit: 0.0,
-        stretch: 0.0,
-        functions: &["start-flow"],
-        measure: |all, _| {
-            let errors = all.limits.as_ref()?.hot.statuses.iter().filter(|(status, _)| **status >= 500);
-            Some(f64::from(errors.map(|(_, count)| count).sum::<u32>()))
-        },
-    },
 ];
 
 fn calls(_: &Figures, own: &Row) -> Option<f64> {
@@ -163,8 +154,9 @@ fn written(_: &Figures, own: &Row) -> Option<f64> {
 
 /// How many times as much the most expensive list takes as the shortest.
 fn grown(figures: &Figures, of: fn(&Cost) -> f64) -> Option<f64> {
-    let shortest = of(figures.lists.first_key_value()?.1);
-    Some(figures.lists.values().map(of).fold(0.0, f64::max) / shortest)
+    let costs = LISTS.map(|count| figures.lists.get(&count).map(of));
+    let [shortest, ..] = costs;
+    Some(costs.into_iter().try_fold(0.0, |most, cost| Some(f64::max(most, cost?)))? / shortest?)
 }
 
 fn whole(figures: &Figures, query: &str) -> Option<f64> {

@@ -109,7 +109,7 @@ async fn main() -> Result<(), Error> {
     if let Command::Pages = command {
         return page::write(&places.root, &places.read()?);
     }
-    let world = World::start(&places.root, &places.server).await?;
+    let world = World::quiet(&places.root, &places.server).await?;
     match command {
         Command::Measure { only } => measure(&places, &world, &only).await,
         Command::Check => check(&places, &world).await,
@@ -203,7 +203,7 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
 
 /// The functions, and what they are asked for.
 async fn prepare(places: &Places, world: &World, names: &[&str]) -> Result<Vec<Function>, Error> {
-    let id = world.create(1, "anna", "acme").await?.pop().ok_or("no flow")?;
+    let id = world.fill(1, "anna", "acme").await?.pop().ok_or("no flow")?;
     world.fill(LISTED, "lisa", "lists").await?;
     // For instructions, cost and what else takes a few.
     world.provide_inactive((COUNTS + 1) * 2 * (1 + measure::WARM)).await?;

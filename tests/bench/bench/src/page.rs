@@ -149,7 +149,8 @@ fn write_levers(page: &mut String, levers: &Levers) {
     *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. The first line is what is deployed.\n\n\
               | function | variant | init | first request | warm request | zip |\n|---|---|---|---|---|---|\n";
     for (function, variants) in levers {
-        let (deployed, others): (Vec<_>, Vec<_>) = variants.iter().partition(|(name, _)| *name == "as deployed");
+        let (deployed, others): (Vec<_>, Vec<_>) =
+            variants.iter().partition(|(name, _)| *name == "as deployed");
         for (name, variant) in deployed.into_iter().chain(others) {
             let Instructions { init, first, warm, .. } = variant.instructions;
             let _ = writeln!(

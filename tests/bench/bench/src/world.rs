@@ -11,7 +11,7 @@ use hyper::{Request, Response};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -26,6 +26,8 @@ const AUDIENCE: &str = "flows";
 /// Amazon Trust Services has as many.
 const AMAZON_ROOTS: usize = 5;
 const TABLE: &str = "flow-repository";
+/// One without a stream.
+const QUIET: &str = "quiet";
 /// As many as `POST /flows` takes at once.
 const BULK: usize = 100;
 /// Flows whose head and three rows are not more items than `BatchWriteItem` takes.
@@ -41,6 +43,8 @@ pub(crate) struct World {
     pub(crate) dynamodb: Arc<DynamoDb>,
     /// What every function is given.
     pub(crate) environment: Vec<(String, String)>,
+    /// Where the functions' items are.
+    table: &'static str,
     http: Http,
     url: String,
     key: EncodingKey,
@@ -54,6 +58,27 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start(root: &Path, server: &Path) -> Result<Self, Error> {
         Self::with(root, server, "off").await
+    }
+
+    /// The same, but functions have a table whose changes nobody follows: following those of 100,000 flows
+    /// takes the local server longer than all that is measured. What is in it must come from `fill`.
+    pub(crate) async fn quiet(root: &Path, server: &Path) -> Result<Self, Error> {
+        let mut world = Self::start(root, server).await?;
+        let followed = world.dynamodb.call("DescribeTable", &json!({"TableName": TABLE})).await?;
+        let parts = |value: &Value, names: &[&str]| -> Value {
+            names.iter().map(|name| ((*name).to_owned(), value[*name].clone())).collect::<Map<_, _>>().into()
+        };
+        let mut table = parts(&followed["Table"], &["AttributeDefinitions", "KeySchema"]);
+        let indexes = followed["Table"]["GlobalSecondaryIndexes"].as_array().ok_or("no index")?;
+        let index = |index| parts(index, &["IndexName", "KeySchema", "Projection"]);
+        table["GlobalSecondaryIndexes"] = indexes.iter().map(index).collect();
+        table["TableName"] = QUIET.into();
+        table["BillingMode"] = "PAY_PER_REQUEST".into();
+        world.dynamodb.call("CreateTable", &table).await?;
+        world.table = QUIET;
+        world.environment.retain(|(name, _)| name != "TABLE_NAME");
+        world.environment.push(("TABLE_NAME".into(), QUIET.into()));
+        Ok(world)
     }
 
     /// With an orchestrator that answers, or without.
@@ -115,6 +140,7 @@ impl World {
             folder,
             dynamodb,
             environment,
+            table: TABLE,
             http: Http::new(),
             url,
             key,
@@ -182,11 +208,21 @@ impl World {
         Ok(())
     }
 
-    /// Gives a user and its tenant this many flows, and gives their ids. One is stored over HTTP; the others are
-    /// all its items again, with the ids that the store gives to what is created within one millisecond.
+    /// Gives a user and its tenant this many flows of 4 KB, and gives their ids.
     pub(crate) async fn fill(&self, count: usize, user: &str, tenant: &str) -> Result<Vec<String>, Error> {
-        let mut ids = self.create(1, user, tenant).await?;
-        let original = ids.first().ok_or("no flow")?.clone();
+        self.copies(&self.flow, count, user, tenant).await
+    }
+
+    /// Stores one flow over HTTP; the others are all its items again, with the ids that the store gives to
+    /// what is created within one millisecond.
+    pub(crate) async fn copies(
+        &self,
+        flow: &Value,
+        count: usize,
+        user: &str,
+        tenant: &str,
+    ) -> Result<Vec<String>, Error> {
+        let original = self.store(flow, user, tenant).await?;
         let all = format!("ALL#{}", shard(&original));
         let mut items = Vec::new();
         for (pk, sk) in [
@@ -205,14 +241,16 @@ impl World {
         let items = items.join(",");
         let (second, counted) = original.split_at_checked(8).ok_or("no id")?;
         let counted = u64::from_str_radix(counted, 16)?;
-        ids.extend((1..count as u64).map(|number| format!("{second}{:016x}", counted + number)));
+        let ids: Vec<_> =
+            (0..count as u64).map(|number| format!("{second}{:016x}", counted + number)).collect();
         let mut batches = JoinSet::new();
-        for copies in ids.get(1..).unwrap_or_default().chunks(BATCH) {
+        for copies in ids.chunks(BATCH) {
             let copies = copies
                 .iter()
                 .map(|id| items.replace(&original, id).replace(&all, &format!("ALL#{}", shard(id))));
             let copies = copies.collect::<Vec<_>>().join(",");
-            let request = serde_json::from_str(&format!(r#"{{"RequestItems":{{"{TABLE}":[{copies}]}}}}"#))?;
+            let request =
+                serde_json::from_str(&format!(r#"{{"RequestItems":{{"{}":[{copies}]}}}}"#, self.table))?;
             let dynamodb = Arc::clone(&self.dynamodb);
             batches.spawn(async move { dynamodb.call("BatchWriteItem", &request).await });
             if batches.len() == AT_ONCE {
