@@ -12,6 +12,7 @@ mod levers;
 mod limits;
 mod measure;
 mod page;
+mod profile;
 mod units;
 mod world;
 
@@ -85,6 +86,8 @@ enum Command {
     },
     /// Measure a variant of a function; write it into tests/bench/levers.json
     Lever(levers::Lever),
+    /// Count a warm request's instructions by crate; write them into tests/bench/profiles.json
+    Profile(profile::Profile),
     /// Write docs/performance.md again
     Pages,
 }
@@ -115,6 +118,7 @@ async fn main() -> Result<(), Error> {
         Command::Check => check(&places, &world).await,
         Command::Agree { script } => agree::run(&places, &world, &script).await,
         Command::Lever(lever) => lever.measure(&places, &world).await,
+        Command::Profile(profile) => profile.measure(&places, &world).await,
         Command::Pages => Ok(()),
     }
 }

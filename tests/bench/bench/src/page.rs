@@ -11,15 +11,19 @@ use crate::http::Error;
 use crate::levers::{self, Levers};
 use crate::limits::Limits;
 use crate::measure::{Instructions, Spread};
+use crate::profile::{self, Profiles};
 
 /// Writes the page and its charts.
 pub(crate) fn write(root: &Path, figures: &Figures) -> Result<(), Error> {
     charts::write(&root.join("docs/performance"), figures)?;
-    Ok(std::fs::write(root.join("docs/performance.md"), figures.page(&levers::read(root)?))?)
+    Ok(std::fs::write(
+        root.join("docs/performance.md"),
+        figures.page(&levers::read(root)?, &profile::read_all(root)?),
+    )?)
 }
 
 impl Figures {
-    fn page(&self, levers: &Levers) -> String {
+    fn page(&self, levers: &Levers, profiles: &Profiles) -> String {
         let mut page = format!(
             "# Performance\n\nWritten by `tests/bench/run`; no figure is typed. Instructions are counted by callgrind on {}, the median of \
              three runs, with DynamoDB behind\nTLS on the same machine, RS256 tokens, and flows of 4 KB with two owners. list-flows lists a page \
@@ -34,6 +38,7 @@ impl Figures {
                 let _ = writeln!(page, "- {what}: {}", missed.join(", "));
             }
         }
+        write_profiles(&mut page, profiles);
         self.write_measured(&mut page);
         self.write_wall(&mut page);
         self.write_memory(&mut page);
@@ -103,6 +108,22 @@ impl Figures {
             let what = format!("`{query}`, of {} flows of one owner", crate::WHOLE);
             write_cost(page, &what, &timed.cost, Some(timed.millis));
         }
+    }
+}
+
+/// Why a gate is missed.
+fn write_profiles(page: &mut String, profiles: &Profiles) {
+    if profiles.is_empty() {
+        return;
+    }
+    *page += "\nWhere the instructions of a warm request are, by crate, as `tests/bench/profile` finds them in a build with symbols. What \
+              is inlined counts\nfor the crate that it is inlined into.\n\n| function | instructions of a warm request |\n|---|---|\n";
+    for (function, crates) in profiles {
+        let mut crates: Vec<_> = crates.iter().collect();
+        crates.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let parts: Vec<_> =
+            crates.iter().map(|(name, count)| format!("{name} {}", millions(**count))).collect();
+        let _ = writeln!(page, "| {function} | {} |", parts.join(", "));
     }
 }
 
