@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 
 use crate::http::{Answer, Error, serve};
 
-/// Under callgrind everything takes fifty times as long.
-const PATIENCE: Duration = Duration::from_mins(15);
+/// For one request. Under callgrind everything takes fifty times as long.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Gives one event after the other.
 pub(crate) type Events = Box<dyn FnMut() -> Result<String, Error> + Send>;
@@ -94,7 +94,7 @@ pub(crate) async fn run(
     let ended = tokio::select! {
         () = state.done.notified() => None,
         status = child.wait() => Some(format!("it ended: {}", status?)),
-        () = tokio::time::sleep(PATIENCE) => Some("it does not answer".to_owned()),
+        () = stalled(&state) => Some("it does not answer".to_owned()),
     };
     if ended.is_none() {
         // Asked to end, callgrind writes down what it has.
@@ -116,6 +116,19 @@ pub(crate) async fn run(
     Ok(std::mem::replace(&mut *progress, empty))
 }
 
+/// Ends when nothing has happened for a while.
+async fn stalled(state: &State) {
+    let mut before = None;
+    loop {
+        let served = Some(lock(&state.progress).served);
+        if served == before {
+            return;
+        }
+        before = served;
+        tokio::time::sleep(PATIENCE).await;
+    }
+}
+
 async fn answer(state: Arc<State>, request: Request<Bytes>) -> Result<Answer, Error> {
     if !request.uri().path().ends_with("/invocation/next") {
         return state.take(&request);
@@ -133,7 +146,7 @@ impl State {
         if progress.served == 0 {
             progress.init = progress.started.elapsed();
         }
-        if [1000, progress.wanted].contains(&progress.served) {
+        if is_power_of_ten(progress.served) || progress.served == progress.wanted {
             let (served, peak) = (progress.served, peak(progress.pid));
             progress.peaks.insert(served, peak);
         }
@@ -173,6 +186,10 @@ impl State {
         let body = Full::new("{\"status\":\"OK\"}\n".into());
         Ok(Response::builder().status(202).header("content-type", "application/json").body(body)?)
     }
+}
+
+fn is_power_of_ten(number: usize) -> bool {
+    number > 0 && 10_usize.pow(number.ilog10()) == number
 }
 
 /// The high-water mark of a process's memory, in KB.

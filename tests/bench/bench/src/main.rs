@@ -1,32 +1,60 @@
 //! Measures the built functions against a hello world (H) and a naive function (D), and writes
 //! `docs/performance.md`. `tests/bench/run` builds what this needs.
 
+mod agree;
+mod charts;
 mod dynamodb;
+mod figures;
+mod gates;
 mod http;
 mod lambda;
+mod levers;
+mod limits;
 mod measure;
 mod page;
+mod profile;
 mod units;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use figures::Figures;
 use http::Error;
-use measure::Function;
-use page::{Figures, Row};
+use limits::Limits;
+use measure::{Function, Instructions};
 use world::{Asks, World};
 
-/// Requests before memory is looked at.
-const REQUESTS: usize = 1000;
+const ALL: [&str; 6] = ["hello", "naive", "get-flow", "list-flows", "create-flow", "start-flow"];
+/// Counted so often, one function after the other; the median is what counts.
+const COUNTS: usize = 3;
+/// Requests to one sandbox whose memory is watched.
+const REQUESTS: usize = 100_000;
+/// What hello world and the naive function are compared after.
+const FEW_REQUESTS: usize = 1000;
 /// Flows in the lists that a page is taken of.
-const LISTS: [usize; 2] = [100, 1000];
+const LISTS: [usize; 3] = [100, 10_000, 100_000];
+/// Flows in the list of which all rows are read.
+const WHOLE: usize = 10_000;
 /// A page in the default order.
 const PAGE: &str = "page[size]=20&page[after]=";
+/// What reads all rows. The search finds nothing, and so looks everywhere.
+const WHOLE_QUERIES: [&str; 2] = ["page[size]=20&page[number]=500", "page[size]=20&search=nowhere"];
+/// Flows in the list that list-flows is measured with.
+const LISTED: usize = 60;
 
 /// Measures the built functions.
 #[derive(Parser)]
 struct Arguments {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where everything is.
+#[derive(Args)]
+struct Places {
     /// The checkout
     #[arg(long)]
     root: PathBuf,
@@ -39,60 +67,214 @@ struct Arguments {
     /// The folder with H's and D's binaries
     #[arg(long)]
     baselines: PathBuf,
-    /// Only compare instructions with tests/bench/figures.json, and fail when they have risen
-    #[arg(long)]
-    check: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure; write tests/bench/figures.json and docs/performance.md
+    Measure {
+        /// Only this, and leave the other figures as they are
+        #[arg(long, value_enum)]
+        only: Vec<Part>,
+    },
+    /// Fail when a function executes more instructions than tests/bench/figures.json says
+    Check,
+    /// Compare instructions with those that lambda-bench counts
+    Agree {
+        /// Its script `instructions`
+        script: PathBuf,
+    },
+    /// Measure a variant of a function; write it into tests/bench/levers.json
+    Lever(levers::Lever),
+    /// Count a warm request's instructions by crate; write them into tests/bench/profiles.json
+    Profile(profile::Profile),
+    /// Write docs/performance.md again
+    Pages,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Instructions,
+    /// System calls, files and size
+    Start,
+    Wall,
+    Memory,
+    /// Calls and capacity units
+    Cost,
+    Lists,
+    Limits,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let arguments = Arguments::parse();
-    let world = World::start(&arguments.root, &arguments.server).await?;
-    let profiles = arguments.baselines.join("profiles");
-    std::fs::create_dir_all(&profiles)?;
-    let id = world.create(1, "anna", "acme").await?.pop().ok_or("no flow")?;
-    let mut figures = Figures::default();
-    for (name, folder) in [
-        ("hello", None),
-        ("naive", None),
-        ("get-flow", Some("GetFlow")),
-        ("list-flows", Some("ListFlows")),
-        ("create-flow", Some("CreateFlow")),
-        ("start-flow", Some("StartFlow")),
-    ] {
-        let binary = match (name, folder) {
-            (_, Some(folder)) => arguments.functions.join(folder).join("bootstrap"),
-            ("hello", None) => arguments.baselines.join("function/hello"),
-            _ => arguments.baselines.join("release/naive"),
+    let Arguments { places, command } = Arguments::parse();
+    if let Command::Pages = command {
+        return page::write(&places.root, &places.read()?);
+    }
+    let world = World::quiet(&places.root, &places.server).await?;
+    match command {
+        Command::Measure { only } => measure(&places, &world, &only).await,
+        Command::Check => check(&places, &world).await,
+        Command::Agree { script } => agree::run(&places, &world, &script).await,
+        Command::Lever(lever) => lever.measure(&places, &world).await,
+        Command::Profile(profile) => profile.measure(&places, &world).await,
+        Command::Pages => Ok(()),
+    }
+}
+
+impl Places {
+    /// A function, H or D, which is asked for a flow of anna's, or for a list.
+    fn function(&self, name: &str, id: &str) -> Function {
+        let binary = match name {
+            "hello" => self.baselines.join("function/hello"),
+            "naive" => self.baselines.join("release/naive"),
+            "get-flow" => self.functions.join("GetFlow/bootstrap"),
+            "list-flows" => self.functions.join("ListFlows/bootstrap"),
+            "create-flow" => self.functions.join("CreateFlow/bootstrap"),
+            _ => self.functions.join("StartFlow/bootstrap"),
         };
-        let query = if name == "list-flows" { PAGE.to_owned() } else { String::new() };
-        let asks = Asks { user: "anna".into(), tenant: "acme".into(), id: id.clone(), query };
-        let function = Function { name: name.into(), binary, asks };
-        if name == "start-flow" {
-            world.provide_inactive(REQUESTS + 3 * (1 + measure::WARM)).await?;
-        }
-        let mut row = Row { instructions: function.instructions(&world, &profiles).await?, ..Row::default() };
-        if !arguments.check {
-            row.start = function.start(&world).await?;
+        let asks = if name == "list-flows" {
+            Asks { user: "lisa".into(), tenant: "lists".into(), id: id.into(), query: PAGE.into() }
+        } else {
+            Asks { user: "anna".into(), tenant: "acme".into(), id: id.into(), query: String::new() }
+        };
+        Function { name: name.into(), binary, asks, settings: Vec::new() }
+    }
+
+    fn figures(&self) -> PathBuf {
+        self.root.join("tests/bench/figures.json")
+    }
+
+    fn read(&self) -> Result<Figures, Error> {
+        Ok(serde_json::from_slice(&std::fs::read(self.figures())?)?)
+    }
+
+    /// The folder for what callgrind writes.
+    fn profiles(&self) -> Result<PathBuf, Error> {
+        let folder = self.baselines.join("profiles");
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Error> {
+    let mut figures = if only.is_empty() { Figures::default() } else { places.read().unwrap_or_default() };
+    let wants = |part| only.is_empty() || only.contains(&part);
+    let profiles = places.profiles()?;
+    let functions = prepare(places, world, &ALL).await?;
+    figures.architecture = std::env::consts::ARCH.into();
+    if wants(Part::Instructions) {
+        instructions(&mut figures, world, &functions, COUNTS, &profiles).await?;
+    }
+    for function in &functions {
+        let row = figures.rows.entry(function.name.clone()).or_default();
+        if wants(Part::Start) {
+            row.start = function.start(world).await?;
             row.zip = function.zip()?;
-            row.peak_kb = function.memory(&world, REQUESTS).await?.remove(&REQUESTS).unwrap_or_default();
-            row.cost = if name == "hello" { None } else { Some(function.cost(&world).await?) };
         }
-        eprintln!("{name}: {:?}", row.instructions);
-        figures.rows.insert(name.into(), row);
+        if wants(Part::Cost) && function.name != "hello" {
+            row.cost = Some(function.cost(world).await?);
+        }
     }
-    let file = arguments.root.join("tests/bench/figures.json");
-    if arguments.check {
-        return figures.check(&serde_json::from_slice(&std::fs::read(file)?)?);
+    if wants(Part::Wall) {
+        eprintln!("wall time");
+        world.provide_inactive(measure::ROUNDS * (1 + measure::TIMED)).await?;
+        for (name, wall) in measure::wall(world, &functions).await? {
+            figures.rows.entry(name).or_default().wall = wall;
+        }
     }
+    if wants(Part::Memory) {
+        world.provide_inactive(REQUESTS).await?;
+        for function in &functions {
+            eprintln!("memory: {}", function.name);
+            let is_own = !["hello", "naive"].contains(&function.name.as_str());
+            let wanted = if is_own { REQUESTS } else { FEW_REQUESTS };
+            figures.rows.entry(function.name.clone()).or_default().peaks =
+                function.run(world, &[], wanted).await?.peaks;
+        }
+    }
+    if wants(Part::Lists) {
+        lists(&mut figures, places, world).await?;
+    }
+    if wants(Part::Limits) {
+        eprintln!("limits");
+        figures.limits = Some(Limits::measure(places, world).await?);
+    }
+    std::fs::write(places.figures(), serde_json::to_string_pretty(&figures)? + "\n")?;
+    page::write(&places.root, &figures)
+}
+
+/// The functions, and what they are asked for.
+async fn prepare(places: &Places, world: &World, names: &[&str]) -> Result<Vec<Function>, Error> {
+    let id = world.fill(1, "anna", "acme").await?.pop().ok_or("no flow")?;
+    world.fill(LISTED, "lisa", "lists").await?;
+    // For instructions, cost and what else takes a few.
+    world.provide_inactive((COUNTS + 1) * 2 * (1 + measure::WARM)).await?;
+    Ok(names.iter().map(|name| places.function(name, &id)).collect())
+}
+
+async fn instructions(
+    figures: &mut Figures,
+    world: &World,
+    functions: &[Function],
+    counts: usize,
+    profiles: &Path,
+) -> Result<(), Error> {
+    let mut rounds = vec![Vec::new(); functions.len()];
+    for _ in 0..counts {
+        for (function, rounds) in functions.iter().zip(&mut rounds) {
+            let counted = function.instructions(world, profiles).await?;
+            eprintln!("{}: {counted:?}", function.name);
+            rounds.push(counted);
+        }
+    }
+    for (function, rounds) in functions.iter().zip(&rounds) {
+        figures.rows.entry(function.name.clone()).or_default().instructions = Instructions::median(rounds);
+    }
+    Ok(())
+}
+
+async fn lists(figures: &mut Figures, places: &Places, world: &World) -> Result<(), Error> {
     for count in LISTS {
+        eprintln!("a list of {count} flows");
         let (user, tenant) = (format!("user-of-{count}"), format!("tenant-of-{count}"));
         world.fill(count, &user, &tenant).await?;
-        let asks = Asks { user, tenant, id: id.clone(), query: PAGE.into() };
-        let binary = arguments.functions.join("ListFlows/bootstrap");
-        let function = Function { name: "list-flows".into(), binary, asks };
-        figures.lists.insert(count, function.cost(&world).await?);
+        let mut function = places.function("list-flows", "");
+        function.asks = Asks { user, tenant, ..function.asks };
+        figures.lists.insert(count, function.cost(world).await?);
+        if count == WHOLE {
+            for query in WHOLE_QUERIES {
+                query.clone_into(&mut function.asks.query);
+                figures.whole.insert(query.into(), function.timed(world).await?);
+            }
+        }
     }
-    std::fs::write(file, serde_json::to_string_pretty(&figures)? + "\n")?;
-    Ok(std::fs::write(arguments.root.join("docs/performance.md"), figures.page())?)
+    Ok(())
+}
+
+/// What seems to have risen is counted again, because a single count may be off.
+async fn check(places: &Places, world: &World) -> Result<(), Error> {
+    let before = places.read()?;
+    if before.architecture != std::env::consts::ARCH {
+        println!(
+            "NOT CHECKED: the figures are of {}, and this is {}",
+            before.architecture,
+            std::env::consts::ARCH
+        );
+        return Ok(());
+    }
+    // D's many threads take turns as they like.
+    let functions =
+        prepare(places, world, &["hello", "get-flow", "list-flows", "create-flow", "start-flow"]).await?;
+    let mut figures = Figures::default();
+    for counts in [1, COUNTS] {
+        instructions(&mut figures, world, &functions, counts, &places.profiles()?).await?;
+        let risen = figures.risen(&before)?;
+        if risen.is_empty() {
+            return Ok(());
+        }
+        eprint!("{risen}");
+    }
+    Err("instructions have risen; if that must be, tests/bench/run writes what is compared with".into())
 }

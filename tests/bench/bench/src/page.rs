@@ -1,169 +1,191 @@
-//! What was measured, and the page that says it.
+//! docs/performance.md
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
+use crate::charts;
 use crate::dynamodb::Cost;
+use crate::figures::{Figures, Row, ratio};
+use crate::gates;
 use crate::http::Error;
-use crate::measure::{Instructions, Start};
+use crate::levers::{self, Levers};
+use crate::limits::Limits;
+use crate::measure::{Instructions, Spread};
+use crate::profile::{self, Profiles};
 
-/// Instructions repeat to about half a percent; more than this is a change.
-const TOLERANCE: f64 = 1.03;
-
-/// All that is measured.
-#[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Figures {
-    pub(crate) rows: BTreeMap<String, Row>,
-    /// What a page costs of lists of so many flows.
-    pub(crate) lists: BTreeMap<usize, Cost>,
-}
-
-/// What is measured of one function.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) instructions: Instructions,
-    pub(crate) start: Start,
-    pub(crate) zip: usize,
-    pub(crate) peak_kb: u64,
-    pub(crate) cost: Option<Cost>,
-}
-
-/// A figure that a function must keep to.
-struct Gate {
-    what: &'static str,
-    limit: f64,
-    stretch: f64,
-    measure: fn(&Row, &Row, &Row) -> f64,
-}
-
-/// The figures of a function, of H and of D.
-const GATES: [Gate; 6] = [
-    Gate {
-        what: "instructions from exec to the first answer, times which they are less than D's",
-        limit: 45.0,
-        stretch: 80.0,
-        measure: |own, _, naive| ratio(naive.instructions.until_first(), own.instructions.until_first()),
-    },
-    Gate {
-        what: "first request against a warm one, instructions",
-        limit: 1.5,
-        stretch: 1.1,
-        measure: |own, _, _| ratio(own.instructions.first, own.instructions.warm),
-    },
-    Gate {
-        what: "warm request against D's, instructions",
-        limit: 1.6,
-        stretch: 1.0,
-        measure: |own, _, naive| ratio(own.instructions.warm, naive.instructions.warm),
-    },
-    Gate {
-        what: "init against H's, instructions",
-        limit: 5.0,
-        stretch: 2.5,
-        measure: |own, hello, _| ratio(own.instructions.init, hello.instructions.init),
-    },
-    Gate {
-        what: "system calls before the first event is asked for",
-        limit: 150.0,
-        stretch: 80.0,
-        measure: |own, _, _| ratio(own.start.syscalls as u64, 1),
-    },
-    Gate {
-        what: "peak memory after 1,000 requests against H's",
-        limit: 3.0,
-        stretch: 2.0,
-        measure: |own, hello, _| ratio(own.peak_kb, hello.peak_kb),
-    },
-];
-
-#[allow(clippy::cast_precision_loss, reason = "counts of a few billion at most")]
-fn ratio(a: u64, b: u64) -> f64 {
-    a as f64 / b.max(1) as f64
+/// Writes the page and its charts.
+pub(crate) fn write(root: &Path, figures: &Figures) -> Result<(), Error> {
+    charts::write(&root.join("docs/performance"), figures)?;
+    Ok(std::fs::write(
+        root.join("docs/performance.md"),
+        figures.page(&levers::read(root)?, &profile::read_all(root)?),
+    )?)
 }
 
 impl Figures {
-    /// Fails when a function executes more instructions than it did.
-    pub(crate) fn check(&self, before: &Self) -> Result<(), Error> {
-        let mut risen = String::new();
-        // D's many threads take turns as they like.
-        for (name, now) in self.rows.iter().filter(|(name, _)| *name != "naive") {
-            let Some(then) = before.rows.get(name) else { continue };
-            let parts = [
-                ("init", now.instructions.init, then.instructions.init),
-                ("first", now.instructions.first, then.instructions.first),
-                ("warm", now.instructions.warm, then.instructions.warm),
-            ];
-            for (part, now, then) in parts.into_iter().filter(|(_, now, then)| ratio(*now, *then) > TOLERANCE)
-            {
-                writeln!(risen, "{name}: {part} executes {now} instructions instead of {then}")?;
-            }
-        }
-        if risen.is_empty() { Ok(()) } else { Err(risen.into()) }
-    }
-
-    /// docs/performance.md
-    pub(crate) fn page(&self) -> String {
-        let mut page = String::from(
-            "# Performance\n\nWritten by `tests/bench/run`; no figure is typed. Instructions are counted by callgrind on x86_64, \
-             with DynamoDB\nbehind TLS on the same machine, RS256 tokens, and a flow of 4 KB with two owners. H is a hello world with \
-             `lambda_runtime`;\nD is the same read as get-flow's with the defaults of `aws-config`, the SDK and `lambda_http`, \
-             which checks no token.\nlist-flows lists a single flow here: a page of 20 takes several times as many, and misses the gates of instructions.\n\n## Measured\n\n\
-             | function | init | first request | warm request | system calls before the first event | files opened | zip | peak memory |\n\
-             |---|---|---|---|---|---|---|---|\n",
+    fn page(&self, levers: &Levers, profiles: &Profiles) -> String {
+        let mut page = format!(
+            "# Performance\n\nWritten by `tests/bench/run`; no figure is typed. Instructions are counted by callgrind on {}, the median of \
+             three runs, with DynamoDB behind\nTLS on the same machine, RS256 tokens, and flows of 4 KB with two owners. list-flows lists a page \
+             of 20 out of 60 flows.\nH is a hello world with `lambda_runtime`; D is the same read as get-flow's with the defaults of \
+             `aws-config`, the SDK and\n`lambda_http`, which checks no token.\n",
+            self.architecture,
         );
-        let millions = |count: u64| format!("{:.2} M", ratio(count, 1_000_000));
-        for (name, row) in &self.rows {
-            let Instructions { init, first, warm } = row.instructions;
-            let _ = writeln!(
-                page,
-                "| {name} | {} | {} | {} | {} | {} | {:.2} MB | {:.1} MB |",
-                millions(init),
-                millions(first),
-                millions(warm),
-                row.start.syscalls,
-                row.start.files,
-                ratio(row.zip as u64, 1_000_000),
-                ratio(row.peak_kb, 1024),
-            );
-        }
-        self.write_gates(&mut page);
-        page += "\n## Calls and capacity units of a request\n\n| function | calls | read units | write units | of the index |\n|---|---|---|---|---|\n";
-        for (name, row) in &self.rows {
-            if let Some(cost) = &row.cost {
-                write_cost(&mut page, name, cost);
+        let missed = gates::write(&mut page, self);
+        if !missed.is_empty() {
+            page += "\nMissed:\n\n";
+            for gates::Result { what, missed } in missed {
+                let _ = writeln!(page, "- {what}: {}", missed.join(", "));
             }
         }
-        for (count, cost) in &self.lists {
-            write_cost(
-                &mut page,
-                &format!("a page of 20 by cursor, of {count} flows of a user and its tenant"),
-                cost,
-            );
+        write_profiles(&mut page, profiles);
+        self.write_measured(&mut page);
+        self.write_wall(&mut page);
+        self.write_memory(&mut page);
+        self.write_costs(&mut page);
+        if let Some(limits) = &self.limits {
+            write_limits(&mut page, limits);
         }
+        write_levers(&mut page, levers);
         page
     }
 
-    fn write_gates(&self, page: &mut String) {
-        *page += "\n## Gates\n\n| figure | gate | stretch | get-flow | list-flows | create-flow | start-flow |\n|---|---|---|---|---|---|---|\n";
-        let (Some(hello), Some(naive)) = (self.rows.get("hello"), self.rows.get("naive")) else { return };
-        for Gate { what, limit, stretch, measure } in GATES {
-            let _ = write!(page, "| {what} | {limit} | {stretch} |");
-            for name in ["get-flow", "list-flows", "create-flow", "start-flow"] {
-                let Some(row) = self.rows.get(name) else { continue };
-                let figure = measure(row, hello, naive);
-                // Of the first gate more is better.
-                let is_met = if stretch > limit { figure >= limit } else { figure <= limit };
-                let _ = write!(page, " {figure:.2}{} |", if is_met { "" } else { " **missed**" });
+    fn write_measured(&self, page: &mut String) {
+        *page += "\n## Instructions and size\n\n![Instructions by phase and function](performance/instructions.svg)\n\n\
+                  | function | init | init without the warm-up call | first request | warm request | system calls before the first event | files opened | zip |\n\
+                  |---|---|---|---|---|---|---|---|\n";
+        for (name, Row { instructions, start, zip, .. }) in &self.rows {
+            let phases = instructions.phases().map(|(_, count)| millions(count)).join(" | ");
+            let zip = ratio(*zip as u64, 1_000_000);
+            let _ =
+                writeln!(page, "| {name} | {phases} | {} | {} | {zip:.2} MB |", start.syscalls, start.files);
+        }
+    }
+
+    fn write_wall(&self, page: &mut String) {
+        *page += "\n## Wall time\n\nAs parts of D's and H's time in the same round, because times alone say more about the machine. The median, and \
+                  between what half of the rounds lie.\n\n![Time against D's](performance/wall.svg)\n\n\
+                  | function | from exec to the first answer, of D's | warm request, of D's | init, of H's |\n|---|---|---|---|\n";
+        let spread = |Spread { low, median, high }: Spread| format!("{median:.3} ({low:.3} – {high:.3})");
+        for (name, Row { wall, .. }) in &self.rows {
+            let parts = [wall.until_first, wall.warm, wall.init].map(spread).join(" | ");
+            let _ = writeln!(page, "| {name} | {parts} |");
+        }
+    }
+
+    fn write_memory(&self, page: &mut String) {
+        let counts: std::collections::BTreeSet<_> =
+            self.rows.values().flat_map(|row| row.peaks.keys()).collect();
+        *page += "\n## Memory\n\nThe most that one sandbox has had, in MB, after so many requests.\n\n\
+                  ![Memory over requests](performance/memory.svg)\n\n| function |";
+        for count in &counts {
+            let _ = write!(page, " {count} |");
+        }
+        let _ = writeln!(page, "\n|---{}|", "|---".repeat(counts.len()));
+        for (name, row) in &self.rows {
+            let _ = write!(page, "| {name} |");
+            for count in &counts {
+                let peak = row.peaks.get(count).map(|peak| format!("{:.2}", ratio(*peak, 1024)));
+                let _ = write!(page, " {} |", peak.unwrap_or_default());
             }
             page.push('\n');
         }
     }
+
+    fn write_costs(&self, page: &mut String) {
+        *page += "\n## Calls and capacity units of a request\n\nCounted at the endpoint, by the rules that AWS documents. What connecting costs, \
+                  once a sandbox, is left out.\n\n\
+                  | request | calls | read units | write units | of them of the index | time here |\n|---|---|---|---|---|---|\n";
+        for (name, row) in &self.rows {
+            if let Some(cost) = &row.cost {
+                write_cost(page, name, cost, None);
+            }
+        }
+        for (count, cost) in &self.lists {
+            write_cost(page, &format!("a page of 20 by cursor, of {count} flows of one owner"), cost, None);
+        }
+        for (query, timed) in &self.whole {
+            let what = format!("`{query}`, of {} flows of one owner", crate::WHOLE);
+            write_cost(page, &what, &timed.cost, Some(timed.millis));
+        }
+    }
 }
 
-fn write_cost(page: &mut String, name: &str, cost: &Cost) {
+/// Why a gate is missed.
+fn write_profiles(page: &mut String, profiles: &Profiles) {
+    if profiles.is_empty() {
+        return;
+    }
+    *page += "\nWhere the instructions of a warm request are, by crate, as `tests/bench/profile` finds them in a build with symbols. What \
+              is inlined counts\nfor the crate that it is inlined into.\n\n| function | instructions of a warm request |\n|---|---|\n";
+    for (function, crates) in profiles {
+        let mut crates: Vec<_> = crates.iter().collect();
+        crates.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let parts: Vec<_> =
+            crates.iter().map(|(name, count)| format!("{name} {}", millions(**count))).collect();
+        let _ = writeln!(page, "| {function} | {} |", parts.join(", "));
+    }
+}
+
+fn write_cost(page: &mut String, what: &str, cost: &Cost, millis: Option<f64>) {
     let calls: Vec<_> = cost.calls.iter().map(|(call, count)| format!("{count} × {call}")).collect();
+    let Cost { read, write, index, .. } = cost;
+    let time = millis.map(|millis| format!("{millis:.0} ms")).unwrap_or_default();
     let _ =
-        writeln!(page, "| {name} | {} | {} | {} | {} |", calls.join(", "), cost.read, cost.write, cost.index);
+        writeln!(page, "| {what} | {} | {read} | {} | {index} | {time} |", calls.join(", "), write + index);
+}
+
+fn write_limits(page: &mut String, limits: &Limits) {
+    *page += "\n## Limits\n\nThe lists of 100,000 flows are above. The largest flow that a body can hold:\n\n\
+              | request | calls | read units | write units | of them of the index | time here |\n|---|---|---|---|---|---|\n";
+    let Limits { bytes, nodes, create, read, owners, hot } = limits;
+    for (what, timed) in [("create", create), ("read", read)] {
+        let what = format!("{what} a flow of {nodes} nodes, {bytes} bytes");
+        write_cost(page, &what, &timed.cost, Some(timed.millis));
+    }
+    let _ = writeln!(
+        page,
+        "\nA flow with {} owners is refused: {} `{}`, \"{}\".",
+        owners.owners, owners.status, owners.reason, owners.message,
+    );
+    let statuses: Vec<_> = hot.statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+    let _ = writeln!(
+        page,
+        "\nA flow that is started {0} times a second and stopped as often, for {1} seconds, on the local server with an \
+         orchestrator\nthat answers, nobody waiting for the answer before: {2}. A 409 is a conflict with the run that is under way. Half were \
+         answered in\n{3:.1} ms, 99 % in {4:.1} ms; of the last second 99 % in {5:.1} ms.",
+        hot.hertz,
+        hot.seconds,
+        statuses.join(", "),
+        hot.p50_millis,
+        hot.p99_millis,
+        hot.p99_last_millis,
+    );
+}
+
+fn write_levers(page: &mut String, levers: &Levers) {
+    if levers.is_empty() {
+        return;
+    }
+    *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. The first line is what is deployed.\n\n\
+              | function | variant | init | first request | warm request | zip |\n|---|---|---|---|---|---|\n";
+    for (function, variants) in levers {
+        let (deployed, others): (Vec<_>, Vec<_>) =
+            variants.iter().partition(|(name, _)| *name == "as deployed");
+        for (name, variant) in deployed.into_iter().chain(others) {
+            let Instructions { init, first, warm, .. } = variant.instructions;
+            let _ = writeln!(
+                page,
+                "| {function} | {name} | {} | {} | {} | {:.2} MB |",
+                millions(init),
+                millions(first),
+                millions(warm),
+                ratio(variant.zip as u64, 1_000_000),
+            );
+        }
+    }
+}
+
+fn millions(count: u64) -> String {
+    format!("{:.2} M", ratio(count, 1_000_000))
 }

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http_body_util::Full;
-use hyper::Request;
+use hyper::body::Bytes;
+use hyper::{Request, Response};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::dynamodb::DynamoDb;
 use crate::http::{Error, Http};
@@ -24,10 +26,14 @@ const AUDIENCE: &str = "flows";
 /// Amazon Trust Services has as many.
 const AMAZON_ROOTS: usize = 5;
 const TABLE: &str = "flow-repository";
+/// One without a stream.
+const QUIET: &str = "quiet";
 /// As many as `POST /flows` takes at once.
 const BULK: usize = 100;
-/// Flows whose head and two rows are not more items than `BatchWriteItem` takes.
-const BATCH: usize = 8;
+/// Flows whose head and three rows are not more items than `BatchWriteItem` takes.
+const BATCH: usize = 6;
+/// Batches under way at once.
+const AT_ONCE: usize = 8;
 
 /// The world.
 pub(crate) struct World {
@@ -37,11 +43,13 @@ pub(crate) struct World {
     pub(crate) dynamodb: Arc<DynamoDb>,
     /// What every function is given.
     pub(crate) environment: Vec<(String, String)>,
+    /// Where the functions' items are.
+    table: &'static str,
     http: Http,
     url: String,
     key: EncodingKey,
     /// A flow of 4 KB.
-    flow: Value,
+    pub(crate) flow: Value,
     /// The folder with an event for each function.
     events: std::path::PathBuf,
     inactive: Arc<Mutex<Vec<String>>>,
@@ -49,6 +57,32 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(root: &Path, server: &Path) -> Result<Self, Error> {
+        Self::with(root, server, "off").await
+    }
+
+    /// The same, but functions have a table whose changes nobody follows: following those of 100,000 flows
+    /// takes the local server longer than all that is measured. What is in it must come from `fill`.
+    pub(crate) async fn quiet(root: &Path, server: &Path) -> Result<Self, Error> {
+        let mut world = Self::start(root, server).await?;
+        let followed = world.dynamodb.call("DescribeTable", &json!({"TableName": TABLE})).await?;
+        let parts = |value: &Value, names: &[&str]| -> Value {
+            names.iter().map(|name| ((*name).to_owned(), value[*name].clone())).collect::<Map<_, _>>().into()
+        };
+        let mut table = parts(&followed["Table"], &["AttributeDefinitions", "KeySchema"]);
+        let indexes = followed["Table"]["GlobalSecondaryIndexes"].as_array().ok_or("no index")?;
+        let index = |index| parts(index, &["IndexName", "KeySchema", "Projection"]);
+        table["GlobalSecondaryIndexes"] = indexes.iter().map(index).collect();
+        table["TableName"] = QUIET.into();
+        table["BillingMode"] = "PAY_PER_REQUEST".into();
+        world.dynamodb.call("CreateTable", &table).await?;
+        world.table = QUIET;
+        world.environment.retain(|(name, _)| name != "TABLE_NAME");
+        world.environment.push(("TABLE_NAME".into(), QUIET.into()));
+        Ok(world)
+    }
+
+    /// With an orchestrator that answers, or without.
+    pub(crate) async fn with(root: &Path, server: &Path, orchestrator: &str) -> Result<Self, Error> {
         // RS256, as Cognito, Auth0 and Entra sign; the local server's own tokens are EdDSA.
         let pem = KeyPair::generate_for(&PKCS_RSA_SHA256)?.serialize_pem();
         let key = EncodingKey::from_rsa_pem(pem.as_bytes())?;
@@ -57,7 +91,7 @@ impl World {
         let jwks = json!({"keys": [jwk]}).to_string();
         let auth = [("AUTH_ISSUER", ISSUER), ("AUTH_AUDIENCE", AUDIENCE), ("AUTH_JWKS", &jwks)];
         let mut child = Command::new(server)
-            .args(["--port", "0", "--data", ":memory:", "--aws-port", "0", "--orchestrator", "off"])
+            .args(["--port", "0", "--data", ":memory:", "--aws-port", "0", "--orchestrator", orchestrator])
             .envs(auth)
             .env("LOG_LEVEL", "error")
             .stdout(Stdio::piped())
@@ -106,6 +140,7 @@ impl World {
             folder,
             dynamodb,
             environment,
+            table: TABLE,
             http: Http::new(),
             url,
             key,
@@ -125,16 +160,36 @@ impl World {
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
     }
 
-    /// Stores flows over HTTP and gives their ids.
+    /// Asks the local server as a user of a tenant.
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        (user, tenant): (&str, &str),
+        body: Option<&Value>,
+    ) -> Result<Response<Bytes>, Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {}", self.token(user, tenant)?))
+            .header("content-type", "application/json")
+            .body(Full::new(body.map(Value::to_string).unwrap_or_default().into()))?;
+        self.http.send(request).await
+    }
+
+    /// Stores a flow and gives its id.
+    pub(crate) async fn store(&self, flow: &Value, user: &str, tenant: &str) -> Result<String, Error> {
+        let answer = self.request("POST", "/flows", (user, tenant), Some(flow)).await?;
+        let body: Value = serde_json::from_slice(answer.body())?;
+        Ok(body["data"]["id"].as_str().ok_or_else(|| format!("the flow was not stored: {body}"))?.to_owned())
+    }
+
+    /// Stores flows of 4 KB over HTTP and gives their ids.
     pub(crate) async fn create(&self, count: usize, user: &str, tenant: &str) -> Result<Vec<String>, Error> {
         let mut ids = Vec::new();
         while ids.len() < count {
             let flows = vec![&self.flow; BULK.min(count - ids.len())];
-            let request = Request::post(format!("{}/flows", self.url))
-                .header("authorization", format!("Bearer {}", self.token(user, tenant)?))
-                .header("content-type", "application/json")
-                .body(Full::new(serde_json::to_vec(&flows)?.into()))?;
-            let answer = self.http.send(request).await?;
+            let answer = self.request("POST", "/flows", (user, tenant), Some(&json!(flows))).await?;
             let body: Value = serde_json::from_slice(answer.body())?;
             let stored = body["data"].as_array().into_iter().flatten().filter_map(|flow| flow["id"].as_str());
             let before = ids.len();
@@ -146,38 +201,66 @@ impl World {
         Ok(ids)
     }
 
-    /// Makes sure that there are enough flows that can be started.
+    /// Makes sure that there are this many flows more that can be started.
     pub(crate) async fn provide_inactive(&self, count: usize) -> Result<(), Error> {
-        let more = self.create(count, "anna", "acme").await?;
+        let more = self.fill(count, "anna", "acme").await?;
         self.inactive.lock().map_err(|_| "poisoned")?.extend(more);
         Ok(())
     }
 
-    /// Gives a user and its tenant this many flows, written as the store writes them, without the
-    /// administrators' rows.
-    pub(crate) async fn fill(&self, count: usize, user: &str, tenant: &str) -> Result<(), Error> {
-        let ids = self.create(1, user, tenant).await?;
-        let original = ids.first().ok_or("no flow")?;
+    /// Gives a user and its tenant this many flows of 4 KB, and gives their ids.
+    pub(crate) async fn fill(&self, count: usize, user: &str, tenant: &str) -> Result<Vec<String>, Error> {
+        self.copies(&self.flow, count, user, tenant).await
+    }
+
+    /// Stores one flow over HTTP; the others are all its items again, with the ids that the store gives to
+    /// what is created within one millisecond.
+    pub(crate) async fn copies(
+        &self,
+        flow: &Value,
+        count: usize,
+        user: &str,
+        tenant: &str,
+    ) -> Result<Vec<String>, Error> {
+        let original = self.store(flow, user, tenant).await?;
+        let all = format!("ALL#{}", shard(&original));
         let mut items = Vec::new();
         for (pk, sk) in [
             (format!("FLOW#{original}"), "HEAD"),
-            (format!("OWNER#{user}"), original),
-            (format!("OWNER#{tenant}"), original),
+            (format!("OWNER#{user}"), &original),
+            (format!("OWNER#{tenant}"), &original),
+            (all.clone(), &original),
         ] {
             let request = json!({"TableName": TABLE, "Key": {"pk": {"S": pk}, "sk": {"S": sk}}});
             let item = &self.dynamodb.call("GetItem", &request).await?["Item"];
+            if item.is_null() {
+                return Err(format!("no item {pk}").into());
+            }
             items.push(json!({"PutRequest": {"Item": item}}).to_string());
         }
         let items = items.join(",");
-        // Ids begin with their time: these are all of the same second.
-        let second = original.get(..8).ok_or("no id")?;
-        let ids: Vec<_> = (1..count).map(|number| format!("{second}{number:016x}")).collect();
-        for ids in ids.chunks(BATCH) {
-            let copies: Vec<_> = ids.iter().map(|id| items.replace(original, id)).collect();
-            let request = format!(r#"{{"RequestItems":{{"{TABLE}":[{}]}}}}"#, copies.join(","));
-            self.dynamodb.call("BatchWriteItem", &serde_json::from_str(&request)?).await?;
+        let (second, counted) = original.split_at_checked(8).ok_or("no id")?;
+        let counted = u64::from_str_radix(counted, 16)?;
+        let ids: Vec<_> =
+            (0..count as u64).map(|number| format!("{second}{:016x}", counted + number)).collect();
+        let mut batches = JoinSet::new();
+        for copies in ids.chunks(BATCH) {
+            let copies = copies
+                .iter()
+                .map(|id| items.replace(&original, id).replace(&all, &format!("ALL#{}", shard(id))));
+            let copies = copies.collect::<Vec<_>>().join(",");
+            let request =
+                serde_json::from_str(&format!(r#"{{"RequestItems":{{"{}":[{copies}]}}}}"#, self.table))?;
+            let dynamodb = Arc::clone(&self.dynamodb);
+            batches.spawn(async move { dynamodb.call("BatchWriteItem", &request).await });
+            if batches.len() == AT_ONCE {
+                written(batches.join_next().await)?;
+            }
         }
-        Ok(())
+        while let batch @ Some(_) = batches.join_next().await {
+            written(batch)?;
+        }
+        Ok(ids)
     }
 
     /// A function's events, one after the other: the same request again, but for what can be done only
@@ -222,7 +305,24 @@ impl World {
     }
 }
 
+/// In which share of the administrators' list a flow is: as `FlowId::shard` says.
+fn shard(id: &str) -> u32 {
+    let digits = id.chars().filter_map(|digit| digit.to_digit(16)).collect::<Vec<_>>();
+    let bytes = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit));
+    bytes.fold(0, |sum, byte| sum * 31 % 65_521 + byte) % 4
+}
+
+fn written(batch: Option<Result<Result<Value, Error>, JoinError>>) -> Result<(), Error> {
+    match batch.transpose()?.transpose()? {
+        Some(answer) if answer["UnprocessedItems"].as_object().is_some_and(|rest| !rest.is_empty()) => {
+            Err("a batch was not written whole".into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Who asks for what.
+#[derive(Clone)]
 pub(crate) struct Asks {
     pub(crate) user: String,
     pub(crate) tenant: String,

@@ -1,0 +1,112 @@
+//! Where a warm request's instructions are, by crate.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::http::Error;
+use crate::measure::WARM;
+use crate::world::World;
+use crate::{Places, prepare};
+
+const FILE: &str = "tests/bench/profiles.json";
+/// So many crates are told apart.
+const CRATES: usize = 10;
+
+/// The instructions of a warm request by crate, of each function.
+pub(crate) type Profiles = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// A function that was built with its symbols.
+#[derive(Args)]
+pub(crate) struct Profile {
+    /// Which function
+    #[arg(long)]
+    function: String,
+    /// Its binary
+    #[arg(long)]
+    binary: PathBuf,
+}
+
+impl Profile {
+    pub(crate) async fn measure(self, places: &Places, world: &World) -> Result<(), Error> {
+        let mut function = prepare(places, world, &[&self.function]).await?.pop().ok_or("no function")?;
+        function.binary = self.binary;
+        let folder = places.profiles()?;
+        let mut crates = BTreeMap::new();
+        function.instructions(world, &folder).await?;
+        let read =
+            |phase| std::fs::read_to_string(folder.join(format!("{}-{phase}.callgrind", self.function)));
+        let (one, many) = (by_crate(&read("first")?), by_crate(&read("warm")?));
+        for (name, count) in many {
+            let count = count.saturating_sub(one.get(&name).copied().unwrap_or_default()) / WARM as u64;
+            crates.insert(name, count);
+        }
+        let mut largest: Vec<_> = crates.values().copied().collect();
+        largest.sort_unstable_by(|a, b| b.cmp(a));
+        let least = largest.get(CRATES).copied().unwrap_or_default();
+        crates.retain(|_, count| *count > least);
+        let mut profiles = read_all(&places.root)?;
+        profiles.insert(self.function, crates);
+        Ok(std::fs::write(places.root.join(FILE), serde_json::to_string_pretty(&profiles)? + "\n")?)
+    }
+}
+
+/// None when none have been measured.
+pub(crate) fn read_all(root: &Path) -> Result<Profiles, Error> {
+    let file = root.join(FILE);
+    if !file.exists() {
+        return Ok(Profiles::new());
+    }
+    Ok(serde_json::from_slice(&std::fs::read(file)?)?)
+}
+
+/// What callgrind has written, without what is called: names are given once and are numbers afterwards.
+fn by_crate(profile: &str) -> BTreeMap<String, u64> {
+    let mut names: HashMap<&str, String> = HashMap::new();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut current, mut is_call) = (String::new(), false);
+    for line in profile.lines() {
+        if let Some(name) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
+            let (number, name) = name.split_once(' ').unwrap_or((name, ""));
+            let name = names.entry(number).or_insert_with(|| crate_of(name));
+            if line.starts_with("fn=") {
+                current.clone_from(name);
+            }
+        } else if line.starts_with("calls=") {
+            is_call = true;
+        } else if line.starts_with(|start: char| start.is_ascii_digit() || "+-*".contains(start)) {
+            let count = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
+            if !std::mem::take(&mut is_call) {
+                *counts.entry(current.clone()).or_default() += count.unwrap_or_default();
+            }
+        }
+    }
+    counts
+}
+
+/// The first part of a path, such as of `<alloc::string::String as core::fmt::Write>::write_str`.
+fn crate_of(function: &str) -> String {
+    let path = function.trim_start_matches(['<', '&', '*', '(', '[']);
+    let path = path.trim_start_matches("mut ").trim_start_matches("dyn ");
+    let name: String = path.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    if path.starts_with(&format!("{name}::")) {
+        return name;
+    }
+    let c = [("aws_lc", "aws-lc"), ("ZSTD", "zstd"), ("HUF", "zstd"), ("FSE", "zstd"), ("XXH", "zstd")];
+    let known = c.into_iter().find(|(prefix, _)| name.starts_with(prefix));
+    known.map_or("C library and what has no crate", |(_, library)| library).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_belong_to_the_crate_that_executes_them() {
+        let profile = "fn=(1) core::str::from_utf8\n0 5\ncfn=(2) <&aws_lc_rs::digest::Digest as x>::y\ncalls=1 0\n0 70\n0 1\nfn=(2)\n0 70\nfn=(3) ZSTD_decompress\n+3 2\n";
+        let counts = by_crate(profile);
+        let expected = [("aws_lc_rs", 70), ("core", 6), ("zstd", 2)];
+        assert_eq!(counts, expected.map(|(name, count)| (name.to_owned(), count)).into());
+    }
+}
