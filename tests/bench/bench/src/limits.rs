@@ -83,7 +83,8 @@ impl Limits {
 fn large(flow: &Value) -> Result<Value, Error> {
     let nodes = flow["graph"]["nodes"].as_array().ok_or("no nodes")?;
     let mut large = flow.clone();
-    let filler = nodes.iter().filter_map(|node| node["description"].as_str()).collect::<Vec<_>>().join(" ");
+    let filler: String =
+        flow.to_string().chars().filter(|c| c.is_ascii_alphanumeric() || *c == ' ').collect();
     let with = |padding: usize| -> Vec<Value> {
         let nodes = nodes.iter().cycle().take(NODES).enumerate();
         nodes
