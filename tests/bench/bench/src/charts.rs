@@ -121,12 +121,14 @@ fn memory(area: &Area, figures: &Figures) -> Result<(), Error> {
     let mut chart = ChartBuilder::on(area)
         .caption("Peak memory, MB, after so many requests (logarithmic)", FONT.into_font().color(&INK))
         .margin(8)
+        .margin_right(30)
         .x_label_area_size(26)
         .y_label_area_size(64)
         .build_cartesian_2d((1.0..100_000.0).log_scale(), 0.0..top * 1.1)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .x_label_formatter(&|count| format!("{count:.0}"))
         .bold_line_style(INK.mix(0.3))
         .light_line_style(TRANSPARENT)
         .axis_style(INK)

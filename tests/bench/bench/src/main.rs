@@ -150,6 +150,12 @@ impl Places {
         Ok(serde_json::from_slice(&std::fs::read(self.figures())?)?)
     }
 
+    /// The figures, and the page that says them.
+    fn write(&self, figures: &Figures) -> Result<(), Error> {
+        std::fs::write(self.figures(), serde_json::to_string_pretty(figures)? + "\n")?;
+        page::write(&self.root, figures)
+    }
+
     /// The folder for what callgrind writes.
     fn profiles(&self) -> Result<PathBuf, Error> {
         let folder = self.baselines.join("profiles");
@@ -184,6 +190,15 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
             figures.rows.entry(name).or_default().wall = wall;
         }
     }
+    if wants(Part::Lists) {
+        lists(&mut figures, places, world).await?;
+    }
+    if wants(Part::Limits) {
+        eprintln!("limits");
+        figures.limits = Some(Limits::measure(places, world).await?);
+    }
+    // Takes longest: what there is has been written by then.
+    places.write(&figures)?;
     if wants(Part::Memory) {
         world.provide_inactive(REQUESTS).await?;
         for function in &functions {
@@ -192,17 +207,10 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
             let wanted = if is_own { REQUESTS } else { FEW_REQUESTS };
             figures.rows.entry(function.name.clone()).or_default().peaks =
                 function.run(world, &[], wanted).await?.peaks;
+            places.write(&figures)?;
         }
     }
-    if wants(Part::Lists) {
-        lists(&mut figures, places, world).await?;
-    }
-    if wants(Part::Limits) {
-        eprintln!("limits");
-        figures.limits = Some(Limits::measure(places, world).await?);
-    }
-    std::fs::write(places.figures(), serde_json::to_string_pretty(&figures)? + "\n")?;
-    page::write(&places.root, &figures)
+    Ok(())
 }
 
 /// The functions, and what they are asked for.
@@ -236,6 +244,8 @@ async fn instructions(
 }
 
 async fn lists(figures: &mut Figures, places: &Places, world: &World) -> Result<(), Error> {
+    figures.lists.clear();
+    figures.whole.clear();
     for count in LISTS {
         eprintln!("a list of {count} flows");
         let (user, tenant) = (format!("user-of-{count}"), format!("tenant-of-{count}"));

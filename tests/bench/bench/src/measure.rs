@@ -48,6 +48,9 @@ pub(crate) struct Instructions {
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) syscalls: usize,
+    /// Of them those that are made without the warm-up call too.
+    #[serde(default)]
+    pub(crate) syscalls_alone: usize,
     pub(crate) files: usize,
 }
 
@@ -158,17 +161,25 @@ impl Function {
 
     /// By strace.
     pub(crate) async fn start(&self, world: &World) -> Result<Start, Error> {
+        let trace = self.trace(world).await?;
+        let opened =
+            |line: &&String| (line.contains("openat(") || line.contains("open(")) && !line.contains(" = -1");
+        Ok(Start {
+            syscalls: trace.len(),
+            syscalls_alone: self.without_warm_up().trace(world).await?.len(),
+            files: trace.iter().filter(opened).count(),
+        })
+    }
+
+    /// The system calls before the first event is asked for.
+    async fn trace(&self, world: &World) -> Result<Vec<String>, Error> {
         let file = world.folder.path().join("strace");
         self.run(world, &["strace".into(), "-f".into(), "-o".into(), file.clone().into()], 0).await?;
         let trace = std::fs::read_to_string(&file)?;
-        let before = || {
-            let calls =
-                trace.lines().take_while(|line| !line.contains("GET /2018-06-01/runtime/invocation/next"));
-            calls.filter(|line| line.contains('(') && !line.contains(" resumed>"))
-        };
-        let opened =
-            |line: &&str| (line.contains("openat(") || line.contains("open(")) && !line.contains(" = -1");
-        Ok(Start { syscalls: before().count(), files: before().filter(opened).count() })
+        let before =
+            trace.lines().take_while(|line| !line.contains("GET /2018-06-01/runtime/invocation/next"));
+        let calls = before.filter(|line| line.contains('(') && !line.contains(" resumed>"));
+        Ok(calls.map(str::to_owned).collect())
     }
 
     /// The size of a zip file of it, as SAM makes it: with zlib's usual level.
