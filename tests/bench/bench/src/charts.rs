@@ -9,6 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::figures::{Figures, ratio};
 use crate::http::Error;
 use crate::measure::Spread;
+use crate::throttle::Curve;
 
 /// Readable on white and on black; there is no background.
 const INK: RGBColor = RGBColor(128, 128, 128);
@@ -31,6 +32,41 @@ pub(crate) fn write(folder: &Path, figures: &Figures) -> Result<(), Error> {
     draw(&folder.join("instructions.svg"), |area| instructions(area, figures))?;
     draw(&folder.join("wall.svg"), |area| wall(area, figures))?;
     draw(&folder.join("memory.svg"), |area| memory(area, figures))
+}
+
+/// Dollars by size of memory: docs/cost/memory.svg.
+pub(crate) fn write_memory_sizes(folder: &Path, curves: &[(String, Curve)]) -> Result<(), Error> {
+    std::fs::create_dir_all(folder)?;
+    draw(&folder.join("memory.svg"), |area| sizes(area, curves))
+}
+
+/// A line for each function over the sizes of memory.
+fn sizes(area: &Area, curves: &[(String, Curve)]) -> Result<(), Error> {
+    let top = curves.iter().flat_map(|(_, points)| points).map(|(_, usd)| *usd).fold(0.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .caption(
+            "Dollars for a million invocations, by MB of memory (logarithmic)",
+            FONT.into_font().color(&INK),
+        )
+        .margin(8)
+        .x_label_area_size(26)
+        .y_label_area_size(64)
+        .build_cartesian_2d((128.0..1769.0).log_scale(), 0.0..top * 1.1)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(INK.mix(0.3))
+        .light_line_style(TRANSPARENT)
+        .axis_style(INK)
+        .label_style(FONT.into_font().color(&INK))
+        .draw()?;
+    for ((name, points), colour) in curves.iter().zip(COLOURS) {
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
+    }
+    legend(&mut chart)
 }
 
 fn draw(file: &Path, chart: impl FnOnce(&Area) -> Result<(), Error>) -> Result<(), Error> {

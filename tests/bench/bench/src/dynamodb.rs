@@ -1,7 +1,8 @@
 //! DynamoDB over TLS: passes calls on to the local server, and counts them with their capacity units.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -31,7 +32,24 @@ pub(crate) struct Cost {
     pub(crate) write: f64,
     /// What the writes cost in the index beside the table.
     pub(crate) index: f64,
+    /// Events put on the bus, for each 64 KB.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) events: usize,
+    /// Their names.
+    #[serde(skip)]
+    pub(crate) announced: Vec<String>,
+    /// The records that the stream has of the writes.
+    #[serde(skip)]
+    pub(crate) records: Vec<Value>,
 }
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// How long each call takes at least, by its name; `other` for those without.
+pub(crate) type Pace = BTreeMap<String, u64>;
 
 /// The endpoint.
 pub(crate) struct DynamoDb {
@@ -39,6 +57,7 @@ pub(crate) struct DynamoDb {
     backend: String,
     /// None while nothing is counted: to know sizes, items are read once more.
     cost: Mutex<Option<Cost>>,
+    pace: Mutex<Pace>,
 }
 
 impl DynamoDb {
@@ -66,7 +85,8 @@ impl DynamoDb {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("https://localhost:{}", listener.local_addr()?.port());
-        let endpoint = Arc::new(Self { http: Http::new(), backend, cost: Mutex::default() });
+        let endpoint =
+            Arc::new(Self { http: Http::new(), backend, cost: Mutex::default(), pace: Mutex::default() });
         let state = Arc::clone(&endpoint);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -93,29 +113,68 @@ impl DynamoDb {
         self.set(None).unwrap_or_default()
     }
 
+    /// Answers no sooner from now on.
+    pub(crate) fn keep_pace(&self, pace: Pace) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+    }
+
+    /// What a call has to take.
+    fn least(&self, call: &str) -> Duration {
+        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_millis(pace.get(call).or(pace.get("other")).copied().unwrap_or_default())
+    }
+
     fn set(&self, cost: Option<Cost>) -> Option<Cost> {
-        std::mem::replace(&mut *self.cost.lock().unwrap_or_else(std::sync::PoisonError::into_inner), cost)
+        std::mem::replace(&mut *self.cost.lock().unwrap_or_else(PoisonError::into_inner), cost)
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Result<Answer, Error> {
+        let started = Instant::now();
         let counts = self.cost.lock().is_ok_and(|cost| cost.is_some());
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-        let operation = target.and_then(|target| target.split('.').nth(1)).unwrap_or_default().to_owned();
-        let cost = if counts {
-            Some(self.cost(&operation, &serde_json::from_slice(request.body())?).await?)
-        } else {
-            None
+        // Calls of other services keep the service's name.
+        let target = target.unwrap_or_default();
+        let name = match target.split_once('.') {
+            Some((service, operation)) if service.starts_with("DynamoDB_") => operation.to_owned(),
+            _ => target.to_owned(),
         };
+        let least = self.least(&name);
         let (mut head, body) = request.into_parts();
         head.uri = self.backend.parse()?;
+        let mut cost = None;
+        let mut update = None;
+        if counts {
+            let content = serde_json::from_slice(&body)?;
+            let mut own = Cost::default();
+            if name == "UpdateItem" {
+                // What it becomes is only known afterwards.
+                update = Some((self.item(&content, &content).await?, content));
+            } else if name == "AWSEvents.PutEvents" {
+                count_events(&content, &mut own);
+            } else if !name.contains('.') {
+                own = self.cost(&name, &content).await?;
+            }
+            cost = Some(own);
+        }
         let answer = self.http.send(Request::from_parts(head, Full::new(body))).await?;
+        if let (Some((before, content)), Some(cost)) = (update, &mut cost) {
+            let after = self.item(&content, &content).await?;
+            settle(before, after, false, cost);
+        }
         if let (Some(more), Ok(mut guard)) = (cost, self.cost.lock())
             && let Some(cost) = guard.as_mut()
         {
-            *cost.calls.entry(operation).or_default() += 1;
+            *cost.calls.entry(name).or_default() += 1;
             cost.read += more.read;
             cost.write += more.write;
             cost.index += more.index;
+            cost.events += more.events;
+            cost.announced.extend(more.announced);
+            cost.records.extend(more.records);
+        }
+        let rest = least.saturating_sub(started.elapsed());
+        if !rest.is_zero() {
+            wait(rest).await?;
         }
         Ok(answer.map(Full::new))
     }
@@ -169,7 +228,6 @@ impl DynamoDb {
         Ok(cost)
     }
 
-    /// The larger of the item before and after counts; in the index, whether its entry changes.
     async fn write(
         &self,
         kind: &str,
@@ -189,18 +247,7 @@ impl DynamoDb {
             "ConditionCheck" => before.clone(),
             other => return Err(format!("no rule for {other}").into()),
         };
-        cost.write += units::write(units::size(&before).max(units::size(&after)), transaction);
-        let entry = |item: &Item| {
-            let keys = item.iter().filter(|(name, _)| INDEX_KEYS.contains(&name.as_str()));
-            item.contains_key(INDEX)
-                .then(|| keys.map(|(name, value)| (name.clone(), value.clone())).collect::<Item>())
-        };
-        let (before, after) = (entry(&before), entry(&after));
-        if before != after {
-            // One that moves is removed and written.
-            let entries = [before, after].into_iter().flatten();
-            cost.index += entries.map(|entry| units::write(units::size(&entry), false)).sum::<f64>();
-        }
+        settle(before, after, transaction, cost);
         Ok(())
     }
 
@@ -222,5 +269,63 @@ impl DynamoDb {
             return Err(format!("{operation}: {}", String::from_utf8_lossy(answer.body())).into());
         }
         Ok(serde_json::from_slice(answer.body())?)
+    }
+}
+
+/// The larger of the item before and after counts; in the index, whether its entry changes.
+fn settle(before: Item, after: Item, transaction: bool, cost: &mut Cost) {
+    cost.write += units::write(units::size(&before).max(units::size(&after)), transaction);
+    let entry = |item: &Item| {
+        let keys = item.iter().filter(|(name, _)| INDEX_KEYS.contains(&name.as_str()));
+        item.contains_key(INDEX)
+            .then(|| keys.map(|(name, value)| (name.clone(), value.clone())).collect::<Item>())
+    };
+    let (old, new) = (entry(&before), entry(&after));
+    if old != new {
+        // One that moves is removed and written.
+        let entries = [old, new].into_iter().flatten();
+        cost.index += entries.map(|entry| units::write(units::size(&entry), false)).sum::<f64>();
+    }
+    if before != after {
+        cost.records.push(record(before, after));
+    }
+}
+
+/// What the stream says of a write.
+fn record(before: Item, after: Item) -> Value {
+    let some = if after.is_empty() { &before } else { &after };
+    let name = match (before.is_empty(), after.is_empty()) {
+        (true, _) => "INSERT",
+        (_, true) => "REMOVE",
+        _ => "MODIFY",
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut change = json!({
+        "ApproximateCreationDateTime": now, "Keys": {"pk": some.get("pk"), "sk": some.get("sk")},
+        "SequenceNumber": "111700000000000000001", "SizeBytes": 512, "StreamViewType": "NEW_AND_OLD_IMAGES",
+    });
+    for (image, item) in [("OldImage", before), ("NewImage", after)] {
+        if !item.is_empty() {
+            change[image] = item.into();
+        }
+    }
+    json!({
+        "eventID": "c4ca4238a0b923820dcc509a6f75849b", "eventName": name, "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb", "awsRegion": "us-east-1", "dynamodb": change,
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/flow-repository/stream/2026-11-22T08:00:00.000",
+    })
+}
+
+/// Tokio's own clock has steps of a millisecond.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own sleeps")]
+async fn wait(time: Duration) -> Result<(), Error> {
+    Ok(tokio::task::spawn_blocking(move || std::thread::sleep(time)).await?)
+}
+
+/// Every 64 KB of an event is paid for as one.
+fn count_events(request: &Value, cost: &mut Cost) {
+    for entry in request["Entries"].as_array().into_iter().flatten() {
+        cost.events += entry["Detail"].as_str().unwrap_or_default().len().div_ceil(64 * 1024).max(1);
+        cost.announced.extend(entry["DetailType"].as_str().map(Into::into));
     }
 }

@@ -2,7 +2,10 @@
 //! `docs/performance.md`. `tests/bench/run` builds what this needs.
 
 mod agree;
+mod cgroup;
 mod charts;
+mod cost;
+mod cost_page;
 mod dynamodb;
 mod figures;
 mod gates;
@@ -10,9 +13,18 @@ mod http;
 mod lambda;
 mod levers;
 mod limits;
+mod load;
 mod measure;
+mod money;
 mod page;
+mod prices;
 mod profile;
+mod scenes;
+// What the local server knows of the template, the bench knows too.
+#[path = "../../../../infra/local/src/template.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the local server needs all of it")]
+mod template;
+mod throttle;
 mod units;
 mod world;
 
@@ -88,7 +100,13 @@ enum Command {
     Lever(levers::Lever),
     /// Count a warm request's instructions by crate; write them into tests/bench/profiles.json
     Profile(profile::Profile),
-    /// Write docs/performance.md again
+    /// Measure what requests cost; write tests/bench/costs.json and docs/cost.md
+    Cost,
+    /// Measure functions with the processor of each size of memory; write tests/bench/throttle.json and docs/cost.md
+    Throttle,
+    /// Load the local server for some minutes; write tests/bench/load.json and docs/performance.md
+    Load,
+    /// Write the pages again
     Pages,
 }
 
@@ -109,17 +127,28 @@ enum Part {
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let Arguments { places, command } = Arguments::parse();
-    if let Command::Pages = command {
-        return page::write(&places.root, &places.read()?);
+    match command {
+        Command::Load => return money::load(&places).await,
+        Command::Pages => return money::write_pages(&places),
+        _ => {}
     }
-    let world = World::quiet(&places.root, &places.server).await?;
+    // Of these the stream is followed.
+    let followed = matches!(command, Command::Cost | Command::Throttle);
+    let start = if followed {
+        World::start(&places.root, &places.server).await
+    } else {
+        World::quiet(&places.root, &places.server).await
+    };
+    let world = start?;
     match command {
         Command::Measure { only } => measure(&places, &world, &only).await,
         Command::Check => check(&places, &world).await,
         Command::Agree { script } => agree::run(&places, &world, &script).await,
         Command::Lever(lever) => lever.measure(&places, &world).await,
         Command::Profile(profile) => profile.measure(&places, &world).await,
-        Command::Pages => Ok(()),
+        Command::Cost => money::cost(&places, &world).await,
+        Command::Throttle => money::throttle(&places, &world).await,
+        Command::Load | Command::Pages => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::http::Error;
 use crate::levers::{self, Levers};
 use crate::limits::Limits;
 use crate::measure::{Instructions, Spread};
+use crate::money;
 use crate::profile::{self, Profiles};
 
 /// Writes the page and its charts.
@@ -18,7 +19,7 @@ pub(crate) fn write(root: &Path, figures: &Figures) -> Result<(), Error> {
     charts::write(&root.join("docs/performance"), figures)?;
     Ok(std::fs::write(
         root.join("docs/performance.md"),
-        figures.page(&levers::read(root)?, &profile::read_all(root)?),
+        figures.page(&levers::read(root)?, &profile::read_all(root)?) + &money::load_section(root),
     )?)
 }
 

@@ -46,12 +46,12 @@ pub(crate) struct World {
     /// Where the functions' items are.
     table: &'static str,
     http: Http,
-    url: String,
+    pub(crate) url: String,
     key: EncodingKey,
     /// A flow of 4 KB.
     pub(crate) flow: Value,
     /// The folder with an event for each function.
-    events: std::path::PathBuf,
+    pub(crate) samples: std::path::PathBuf,
     inactive: Arc<Mutex<Vec<String>>>,
 }
 
@@ -145,16 +145,18 @@ impl World {
             url,
             key,
             flow: serde_json::from_slice(&std::fs::read(root.join("tests/bench/flow.json"))?)?,
-            events: root.join("tests/events"),
+            samples: root.join("tests/events"),
             inactive: Arc::default(),
         })
     }
 
-    fn token(&self, user: &str, tenant: &str) -> Result<String, Error> {
+    /// A token with the permissions for flows, and these.
+    pub(crate) fn token(&self, user: &str, tenant: &str, more: &[&str]) -> Result<String, Error> {
+        let permissions = [&["flows.read", "flows.write", "flows.control", "flows.bulk"], more].concat();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": user, "tenant": tenant, "iat": now, "nbf": now, "exp": now + 86_400,
-            "permissions": ["flows.read", "flows.write", "flows.control", "flows.bulk"],
+            "permissions": permissions,
         });
         let header = Header { kid: Some("bench".into()), ..Header::new(Algorithm::RS256) };
         Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
@@ -171,7 +173,7 @@ impl World {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
-            .header("authorization", format!("Bearer {}", self.token(user, tenant)?))
+            .header("authorization", format!("Bearer {}", self.token(user, tenant, &[])?))
             .header("content-type", "application/json")
             .body(Full::new(body.map(Value::to_string).unwrap_or_default().into()))?;
         self.http.send(request).await
@@ -199,6 +201,23 @@ impl World {
             }
         }
         Ok(ids)
+    }
+
+    /// Calls the API as a user and gives the answer's body.
+    pub(crate) async fn call(&self, token: &str, line: &str, body: &Value) -> Result<Value, Error> {
+        let (method, path) = line.split_once(' ').ok_or("no method")?;
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Full::new(body.into()))?;
+        let answer = self.http.send(request).await?;
+        if !answer.status().is_success() {
+            return Err(format!("{line}: {}", String::from_utf8_lossy(answer.body())).into());
+        }
+        Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 
     /// Makes sure that there are this many flows more that can be started.
@@ -271,9 +290,9 @@ impl World {
             function => function,
         };
         let mut event: Value =
-            serde_json::from_slice(&std::fs::read(self.events.join(format!("{file}.json")))?)?;
+            serde_json::from_slice(&std::fs::read(self.samples.join(format!("{file}.json")))?)?;
         event["headers"]["authorization"] =
-            format!("Bearer {}", self.token(&asks.user, &asks.tenant)?).into();
+            format!("Bearer {}", self.token(&asks.user, &asks.tenant, &[])?).into();
         event["headers"].as_object_mut().ok_or("no headers")?.remove("idempotency-key");
         match file {
             "create-flow" => {
