@@ -370,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_is_true_or_false_and_has_a_default() {
+        let warms_up = |value: Option<&'static str>| {
+            Config::new(move |name: &str| value.filter(|_| name == "WARM_UP").map(Into::into)).warms_up()
+        };
+        let given = [None, Some(""), Some("true"), Some("false")].map(warms_up);
+        assert_eq!(given, [Ok(true), Ok(true), Ok(true), Ok(false)]);
+        assert_eq!(warms_up(Some("yes")).unwrap_err().to_string(), "WARM_UP is neither true nor false");
+    }
+
+    #[test]
     fn rules_have_their_own_levels_unless_others_are_set() {
         let levels = |levels: Option<&str>| {
             let levels = levels.map(str::to_owned);

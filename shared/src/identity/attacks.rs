@@ -340,6 +340,23 @@ async fn keys_are_fetched_once_and_not_for_every_unknown_kid() {
 }
 
 #[tokio::test]
+async fn keys_that_were_fetched_before_are_not_fetched_again() {
+    let keys = Keys::new();
+    let good = sign(Algorithm::EdDSA, "ed", &keys.ed, &claims());
+    let (url, count) = endpoint(vec![(200, keys.jwks.to_string())]).await;
+    let warm = verifier(KeySource::Url(url));
+    warm.fetch_keys().await.unwrap();
+    assert!(ask(&warm, &good).await.is_ok());
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+
+    let (url, _) = endpoint(vec![(500, String::new()), (200, keys.jwks.to_string())]).await;
+    let unlucky = verifier(KeySource::Url(url));
+    assert!(unlucky.fetch_keys().await.is_err());
+    assert!(ask(&unlucky, &good).await.is_ok(), "the first token tries again at once");
+    assert!(keys.verifier().fetch_keys().await.is_ok(), "there is nothing to fetch");
+}
+
+#[tokio::test]
 async fn without_keys_nobody_is_told_that_the_token_is_wrong() {
     let keys = Keys::new();
     let good = sign(Algorithm::EdDSA, "ed", &keys.ed, &claims());

@@ -87,10 +87,10 @@ impl Keys {
         })
     }
 
-    /// Fetches them, if they are to be fetched and were not.
-    pub(super) async fn fetch(&self) -> Result<(), KeyError> {
+    /// Fetches them before a token needs them, if they are to be fetched.
+    pub(super) async fn prefetch(&self) -> Result<(), KeyError> {
         match self {
-            Self::Fetched(keys) => keys.find("").await.map(drop),
+            Self::Fetched(keys) => keys.prefetch().await,
             Self::Secret(_) | Self::Fixed(_) => Ok(()),
         }
     }
@@ -154,6 +154,14 @@ impl FetchedKeys {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Should it fail, the first token is no second attempt that has to wait.
+    async fn prefetch(&self) -> Result<(), KeyError> {
+        let mut state = self.state.lock().await;
+        let (keys, now) = (self.fetch().await?, Some(Timestamp::now()));
+        *state = State { keys, fetched: now, attempted: now };
+        Ok(())
     }
 
     async fn fetch(&self) -> Result<HashMap<String, Arc<Key>>, KeyError> {

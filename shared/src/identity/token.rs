@@ -61,7 +61,7 @@ impl Verifier {
     /// # Errors
     /// When the URL does not answer with keys.
     pub async fn fetch_keys(&self) -> Result<(), KeyError> {
-        self.keys.fetch().await
+        self.keys.prefetch().await
     }
 
     /// The caller that the header proves, by RFC 7519 (7.2) with the advice of RFC 8725.

@@ -7,7 +7,7 @@ use super::keys::{self, HEAD, Partition};
 use super::{Error, Item, packing};
 use crate::flow::{Actor, Deletion, FinalDocument, Flow, FlowId, ObjectId, Status, Timestamp};
 
-/// More than a body of 1 MiB can become, and a bound for what a stored one can unpack to.
+/// More than a body of 1 MiB can become.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
 /// DynamoDB takes 400 KB; the rest is for the other attributes.
 const MAX_PACKED_BYTES: usize = 380 * 1024;

@@ -422,6 +422,27 @@ mod tests {
         );
         let severities: Vec<_> = strict.iter().map(|said| said.severity.as_str()).collect();
         assert_eq!(severities, ["error", "error", "error", "error", "info"]);
+        // What is less bad is not looked for.
+        for (at_least, wanted) in [(Level::Info, 5), (Level::Warning, 4), (Level::Error, 4)] {
+            let said = document.diagnose(
+                &RuleLevels::default(),
+                ComponentCheck::AtSave,
+                CredentialCheck::Refuse,
+                at_least,
+                NOW,
+            );
+            assert_eq!(said, strict[..wanted], "{at_least:?}");
+        }
+        let lenient = |at_least| {
+            document.diagnose(
+                &RuleLevels::default(),
+                ComponentCheck::AtStart,
+                CredentialCheck::Warn,
+                at_least,
+                NOW,
+            )
+        };
+        assert_eq!([Level::Info, Level::Warning, Level::Error].map(|level| lenient(level).len()), [5, 4, 0]);
         assert_eq!(
             serde_json::to_value(&strict[0]).unwrap(),
             json!({
