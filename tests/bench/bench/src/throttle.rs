@@ -15,7 +15,7 @@ use crate::prices::{Prices, Stack};
 /// From the least that Lambda has to a whole core.
 const SIZES: [u32; 5] = [128, 256, 512, 1024, 1769];
 const FUNCTIONS: [&str; 5] = ["hello", "get-flow", "list-flows", "create-flow", "start-flow"];
-/// New sandboxes, and warm requests to the last of them.
+/// New sandboxes, and warm requests to all of them together.
 const COLD: usize = 5;
 const WARM: usize = 200;
 
@@ -34,40 +34,64 @@ pub(crate) struct Size {
     pub(crate) p99: f64,
 }
 
+/// What was timed of a function with one size.
+#[derive(Default)]
+struct Samples {
+    inits: Vec<Duration>,
+    firsts: Vec<Duration>,
+    warm: Vec<Duration>,
+}
+
 impl Bench<'_> {
-    /// Measures every function with every size.
+    /// Measures every function with every size. One size after the other and again, so that all have their part
+    /// of what slows down with time, such as the local server.
     pub(crate) async fn throttle(&self) -> Result<Throttle, Error> {
-        let mut functions: BTreeMap<String, BTreeMap<u32, Size>> = BTreeMap::new();
+        let mut functions = BTreeMap::new();
         for function in FUNCTIONS {
-            for memory in SIZES {
-                let group = Group::new(memory, &self.prices.assumptions)
-                    .map_err(|error| format!("there is no cgroup to throttle with: {error}"))?;
-                let size = self.size(function, &group).await?;
-                eprintln!("{function}, {memory} MB: {:.1} ms, p99 {:.1} ms", size.times.warm, size.p99);
-                functions.entry(function.into()).or_default().insert(memory, size);
+            let mut samples: BTreeMap<u32, Samples> = BTreeMap::new();
+            for _ in 0..COLD {
+                for memory in SIZES {
+                    let group = Group::new(memory, &self.prices.assumptions)
+                        .map_err(|error| format!("there is no cgroup to throttle with: {error}"))?;
+                    self.sample(function, &group, samples.entry(memory).or_default()).await?;
+                }
             }
+            let sizes: BTreeMap<_, _> =
+                samples.into_iter().map(|(memory, samples)| (memory, samples.size())).collect();
+            for (memory, size) in &sizes {
+                eprintln!("{function}, {memory} MB: {:.1} ms, p99 {:.1} ms", size.times.warm, size.p99);
+            }
+            functions.insert(function.into(), sizes);
         }
         Ok(Throttle(functions))
     }
 
-    async fn size(&self, function: &str, group: &Group) -> Result<Size, Error> {
+    /// One sandbox and some warm requests to it.
+    async fn sample(&self, function: &str, group: &Group, samples: &mut Samples) -> Result<(), Error> {
         let assumed = &self.prices.assumptions;
-        let (mut inits, mut firsts, mut warm) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 1..=COLD {
-            let wanted = if round == COLD { 1 + WARM } else { 1 };
-            self.world.dynamodb.keep_pace(Pace::new());
-            let events = paused(self.scenes.events(function, wanted).await?, assumed.cfs_period_us);
-            self.world.dynamodb.keep_pace(assumed.service_ms.clone());
-            let run = self.run(function, events, wanted, true, within(Some(group))).await?;
-            inits.push(run.init);
-            firsts.extend(run.times.first().copied());
-            warm.extend(run.times.get(1..).unwrap_or_default());
-        }
+        let wanted = 1 + WARM / COLD;
+        let events = paused(self.scenes.events(function, wanted).await?, assumed.cfs_period_us);
+        self.world.dynamodb.keep_pace(assumed.service_ms.clone());
+        let run = self.run(function, events, wanted, true, within(Some(group))).await;
         self.world.dynamodb.keep_pace(Pace::new());
-        warm.sort_unstable();
-        let at = |share: usize| warm.get((warm.len() * share / 100).min(warm.len() - 1)).map_or(0.0, millis);
-        let times = Times { init: billed(&inits), first: billed(&firsts), warm: billed(&warm) };
-        Ok(Size { times, p50: at(50), p99: at(99) })
+        let run = run?;
+        samples.inits.push(run.init);
+        samples.firsts.extend(run.times.first());
+        samples.warm.extend(run.times.get(1..).unwrap_or_default());
+        Ok(())
+    }
+}
+
+impl Samples {
+    fn size(mut self) -> Size {
+        self.warm.sort_unstable();
+        let at = |share: usize| {
+            let place = (self.warm.len() * share / 100).min(self.warm.len().saturating_sub(1));
+            self.warm.get(place).map_or(0.0, millis)
+        };
+        let times =
+            Times { init: billed(&self.inits), first: billed(&self.firsts), warm: billed(&self.warm) };
+        Size { times, p50: at(50), p99: at(99) }
     }
 }
 
