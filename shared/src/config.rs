@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, RuleLevels};
 use crate::identity::{AuthSettings, KeySource};
@@ -26,24 +28,42 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// (<https://www.amazontrust.com/repository/>); docs/adr/0019-start.md.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// The AWS settings of this process.
+/// The AWS settings of this process, as Lambda gives them: all from the environment. The SDK's own chain
+/// would look in more places, and costs every function a tenth of its size; docs/adr/0019-start.md.
 ///
 /// # Errors
-/// When `AWS_CA_BUNDLE` names no file that can be read.
-pub async fn aws() -> Result<SdkConfig, ConfigError> {
+/// When there is no region, or `AWS_CA_BUNDLE` names no file that can be read.
+pub fn aws() -> Result<SdkConfig, ConfigError> {
     let config = environment();
+    let region = config.optional("AWS_REGION").or_else(|| config.optional("AWS_DEFAULT_REGION"));
+    let region = region.ok_or(ConfigError { name: "AWS_REGION", problem: "is not set".into() })?;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts);
-    loader = loader.http_client(config.http_client()?);
-    if config.optional("AWS_LAMBDA_FUNCTION_NAME").is_some() {
-        // Where the default chain looks first. The rest of it has a client of its own, which takes as long to
-        // be made as the one that is used.
-        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+    let mut builder = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region))
+        .credentials_provider(credentials)
+        .timeout_config(timeouts)
+        .http_client(config.http_client()?)
+        .use_fips(config.flag("AWS_USE_FIPS_ENDPOINT", false)?)
+        .use_dual_stack(config.flag("AWS_USE_DUALSTACK_ENDPOINT", false)?)
+        .service_config(EnvironmentServiceConfig);
+    builder.set_endpoint_url(config.optional("AWS_ENDPOINT_URL"));
+    Ok(builder.build())
+}
+
+/// What is set for one service, such as `AWS_ENDPOINT_URL_DYNAMODB`.
+#[derive(Debug)]
+struct EnvironmentServiceConfig;
+
+impl LoadServiceConfig for EnvironmentServiceConfig {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace([' ', '-'], "_");
+        environment().optional(&format!("{}_{service}", key.env()))
     }
-    Ok(loader.load().await)
 }
 
 /// A setting is missing or makes no sense.

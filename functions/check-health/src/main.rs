@@ -5,5 +5,5 @@ use shared::api::serve;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    serve(App::from_env, handle).await
+    serve(async || App::from_env(), handle).await
 }

@@ -25,8 +25,8 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing.
-    pub async fn from_env() -> Result<Self, ConfigError> {
-        let (config, aws) = (config::environment(), config::aws().await?);
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let (config, aws) = (config::environment(), config::aws()?);
         Ok(Self { store: Store::open(&config, &aws)?, secrets: Secrets::open(&config, &aws)? })
     }
 }

@@ -32,9 +32,9 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing.
-    pub async fn from_env() -> Result<Self, ConfigError> {
+    pub fn from_env() -> Result<Self, ConfigError> {
         let config = config::environment();
-        let aws = config::aws().await?;
+        let aws = config::aws()?;
         Ok(Self {
             publisher: Publisher::new(&aws, config.event_bus_name()?),
             queues: aws_sdk_sqs::Client::new(&aws),

@@ -23,9 +23,9 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub async fn from_env() -> Result<Self, ConfigError> {
+    pub fn from_env() -> Result<Self, ConfigError> {
         let limit = config::environment().confirmation_limit()?;
-        Ok(Self { store: Store::from_env().await?, limit })
+        Ok(Self { store: Store::from_env()?, limit })
     }
 }
 

@@ -5,6 +5,6 @@ use reconcile_flows::{App, handle};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     shared::telemetry::init();
-    let app = App::from_env().await?;
+    let app = App::from_env()?;
     lambda_runtime::run(lambda_runtime::service_fn(|event| handle(&app, event))).await
 }

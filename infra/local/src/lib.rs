@@ -25,7 +25,7 @@ use axum::extract::Request;
 use shared::api::{App, OpenError, SecretsApp};
 use shared::config::Config;
 use shared::events::Publisher;
-use shared::flow::Status;
+use shared::flow::{ShownDocument, Status};
 use shared::identity::Verifier;
 use shared::secrets::{Secrets, Vault};
 use shared::store::{ListFilter, ListOrder, ListQuery, Paging, Scope, Store};
@@ -290,7 +290,10 @@ async fn resume_runs(store: &Store, bus: &Bus) -> Result<(), StartError> {
             paging: Paging::After(None),
         };
         loop {
-            let page = store.list(&query).await.map_err(|error| StartError::Runs(error.to_string()))?;
+            let page = store
+                .list::<ShownDocument>(&query)
+                .await
+                .map_err(|error| StartError::Runs(error.to_string()))?;
             for flow in page.flows {
                 bus.confirm(status, flow.id, flow.run_id);
             }

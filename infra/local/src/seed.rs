@@ -1,6 +1,6 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::flow::{ComponentCheck, Flow, read_fields};
+use shared::flow::{ComponentCheck, Flow, ShownDocument, read_fields};
 use shared::identity::Caller;
 use shared::store::{ListFilter, ListOrder, ListQuery, Paging, Scope, Store};
 
@@ -27,7 +27,7 @@ pub(crate) async fn store_flows(store: &Store) -> Result<(), StartError> {
         size: 1,
         paging: Paging::After(None),
     };
-    if !store.list(&query).await.map_err(|error| failed(&error))?.flows.is_empty() {
+    if !store.list::<ShownDocument>(&query).await.map_err(|error| failed(&error))?.flows.is_empty() {
         return Ok(());
     }
     let seeds: Vec<Seed<'_>> = serde_json::from_str(FLOWS).map_err(|error| failed(&error))?;

@@ -1,14 +1,13 @@
 //! The parameters of `GET /flows`, and its answer.
 
 use lambda_http::http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::cursor;
 use super::parameters::{MAX_TEXT, Parameters};
-use super::respond::json;
+use super::respond::{body, enveloped};
 use super::{Problem, Request, Response, path, scope};
-use crate::flow::{FlowView, SecretId, Status};
+use crate::flow::{FlowView, SecretId, ShownDocument, Status};
 use crate::identity::Caller;
 use crate::store::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, SortKey};
 
@@ -108,34 +107,30 @@ pub fn page_response(
     request: &Request,
     caller: &Caller,
     query: &ListQuery,
-    page: &FlowPage,
+    page: &FlowPage<ShownDocument>,
 ) -> Result<Response, Problem> {
     let number = if let Paging::Number(number) = query.paging { Some(number) } else { None };
     let meta = page_meta(query.size, number, page.total);
     let next = page.next.as_ref().map(|next| flow_cursor(caller, query, next)).transpose()?;
-    listed(request, page.flows.iter().map(FlowView::from).collect(), meta, next)
+    let flows: Vec<_> =
+        page.flows.iter().map(|flow| FlowView::from(flow).json()).collect::<Result<_, _>>()?;
+    listed(request, &format!("[{}]", flows.join(",")), meta, next)
 }
 
-/// The answer with one page of anything: where the next one begins is in `meta` and in a header.
+/// The answer with one page of anything, a JSON array: where the next one begins is in `meta` and in a header.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub(super) fn listed<T: Serialize>(
+pub(super) fn listed(
     request: &Request,
-    data: Vec<T>,
+    data: &str,
     mut meta: Map<String, Value>,
     next: Option<String>,
 ) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct List<T> {
-        data: Vec<T>,
-        meta: Map<String, Value>,
-    }
-
     if let Some(next) = &next {
         meta.insert("next".into(), next.as_str().into());
     }
-    let mut response = json(StatusCode::OK, &List { data, meta })?;
+    let mut response = body(StatusCode::OK, enveloped(data, &meta)?);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(link) = next.and_then(|next| HeaderValue::from_str(&link(request, &next)).ok()) {

@@ -24,8 +24,8 @@ use lambda_http::RequestExt;
 
 use crate::config::{Config, ConfigError};
 use crate::flow::{
-    ComponentCheck, CredentialCheck, Diagnostic, Document, FlowId, InvalidId, Level, RuleLevels, SecretId,
-    Timestamp,
+    ComponentCheck, CredentialCheck, Diagnostic, FinalDocument, FlowId, InvalidId, Level, RuleLevels,
+    SecretId, Timestamp,
 };
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
@@ -111,7 +111,7 @@ impl App {
 
     /// What there is to say about a document by the rules of this installation, if it is at least this bad.
     #[must_use]
-    pub fn diagnose(&self, document: &Document, at_least: Level) -> Vec<Diagnostic> {
+    pub fn diagnose(&self, document: &FinalDocument, at_least: Level) -> Vec<Diagnostic> {
         let Self { rule_levels, component_check, credential_check, .. } = self;
         document.diagnose(rule_levels, *component_check, *credential_check, at_least, Timestamp::now())
     }

@@ -8,7 +8,7 @@ use super::headers::none_match;
 use super::problem::{INCOMPLETE, fault_entry};
 use super::serve::{log_problem, request_id};
 use super::{App, Problem, Request, Response};
-use crate::flow::{Diagnostic, Fault, Flow, FlowView, Level, NodeIds, more_faults};
+use crate::flow::{Diagnostic, Fault, Flow, FlowView, Level, NodeIds, StoredDocument, more_faults};
 
 /// Entries of one item, where an answer has many: a function's answer is at most 6 MB.
 const MAX_ENTRIES: usize = 100;
@@ -33,12 +33,12 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Prob
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn plain_flow(request: &Request, flow: &Flow) -> Result<Response, Problem> {
+pub fn plain_flow(request: &Request, flow: &Flow<impl StoredDocument>) -> Result<Response, Problem> {
     let etag = etag(flow)?;
     let response = if none_match(request, &etag) {
         not_modified()
     } else {
-        json(StatusCode::OK, &Enveloped { data: FlowView::from(flow), meta: Map::new() })?
+        body(StatusCode::OK, enveloped(&FlowView::from(flow).json()?, &Map::new())?)
     };
     with_flow_headers(response, &etag)
 }
@@ -57,7 +57,7 @@ pub(super) fn not_modified() -> Response {
 /// 500 when it cannot be written as JSON.
 pub fn flow_response(app: &App, status: StatusCode, flow: &Flow) -> Result<Response, Problem> {
     let meta = meta(warnings(app, flow, ""));
-    let mut response = json(status, &Enveloped { data: FlowView::from(flow), meta })?;
+    let mut response = body(status, enveloped(&FlowView::from(flow).json()?, &meta)?);
     if status == StatusCode::CREATED
         && let Ok(location) = HeaderValue::from_str(&format!("/flows/{}", flow.id))
     {
@@ -192,7 +192,12 @@ pub fn bulk_response(
     json(status, &Enveloped { data, meta: meta(warned) })
 }
 
-/// The usual envelope. Flows are never turned into a [`Value`] on their way out: that would reorder
+/// The usual envelope around JSON.
+pub(super) fn enveloped(data: &str, meta: &Map<String, Value>) -> Result<String, serde_json::Error> {
+    Ok([r#"{"data":"#, data, r#","meta":"#, &serde_json::to_string(meta)?, "}"].concat())
+}
+
+/// The same around values. Flows are never turned into a [`Value`] on their way out: that would reorder
 /// their members and round their numbers.
 #[derive(Serialize)]
 struct Enveloped<T> {
@@ -222,8 +227,8 @@ struct AnsweredMeta {
 }
 
 /// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
-pub(super) fn etag(flow: &Flow) -> Result<String, Problem> {
-    Ok(version_etag(flow.revision, &flow.document.hash()?))
+pub(super) fn etag(flow: &Flow<impl StoredDocument>) -> Result<String, Problem> {
+    Ok(version_etag(flow.revision, flow.document.hash()?))
 }
 
 /// The entity tag of a version whose document has this hash.

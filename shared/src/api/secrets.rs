@@ -104,7 +104,8 @@ pub fn secrets_response(
     let number = if let SecretPaging::Number(number) = query.paging { Some(number) } else { None };
     let meta = page_meta(query.size, number, page.total);
     let next = page.next.map(|next| cursor::encode(&next, &list_name(caller))).transpose()?;
-    listed(request, page.secrets.iter().map(|secret| SecretView::new(secret, None)).collect(), meta, next)
+    let secrets: Vec<_> = page.secrets.iter().map(|secret| SecretView::new(secret, None)).collect();
+    listed(request, &serde_json::to_string(&secrets)?, meta, next)
 }
 
 /// The answer with one secret, and this of its value; for a new one with its `Location`.
@@ -154,7 +155,8 @@ pub fn usages_response(
         Usage { id: flow.id, name, status: flow.status, node: nodes.first().copied(), nodes }
     });
     let next = page.next.as_ref().map(|next| flow_cursor(caller, query, next)).transpose()?;
-    listed(request, usages.collect(), page_meta(query.size, None, None), next)
+    let usages = serde_json::to_string(&usages.collect::<Vec<_>>())?;
+    listed(request, &usages, page_meta(query.size, None, None), next)
 }
 
 /// What a caller is told who cannot delete a secret because of these flows.

@@ -109,7 +109,8 @@ pub async fn versions_response(app: &App, request: &Request, flow: &Flow) -> Res
     };
     let versions = current.iter().chain(&page.versions).map(|version| VersionView::new(version, None));
     let next = page.next.map(|next| cursor::encode(&next, &list)).transpose()?;
-    listed(request, versions.collect(), page_meta(size, None, None), next)
+    let versions = serde_json::to_string(&versions.collect::<Vec<_>>())?;
+    listed(request, &versions, page_meta(size, None, None), next)
 }
 
 /// The answer with one version and its document; it never changes.

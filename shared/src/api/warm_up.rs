@@ -20,7 +20,7 @@ pub(super) async fn open<A>(
     parts: impl Fn(&A) -> (&Verifier, &Store),
 ) -> Result<A, OpenError> {
     let config = config::environment();
-    let app = new(&config, &config::aws().await?)?;
+    let app = new(&config, &config::aws()?)?;
     if config.warms_up()? {
         let (verifier, store) = parts(&app);
         let work = async { tokio::join!(verifier.fetch_keys(), store.ping()) };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::parse::{MAX_FAULTS, bounded};
-use super::{Fault, ObjectId, SecretId};
+use super::{Fault, ObjectId, Schedule, SecretId};
 
 /// A member of a JSON object that may be missing, `null`, or a value; a client can tell the three
 /// apart, so they are stored apart.
@@ -35,6 +35,15 @@ impl<T> Field<T> {
         match self {
             Self::Value(value) => Some(value),
             Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// The same with what `change` makes of the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Null => Field::Null,
+            Self::Value(value) => Field::Value(change(value)),
         }
     }
 }
@@ -81,7 +90,7 @@ pub struct Document {
     pub tenant: Field<String>,
     pub owners: Vec<Owner>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
-    pub cron: Field<String>,
+    pub cron: Field<Schedule>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
     pub from_template: Field<ObjectId>,
     #[serde(default, skip_serializing_if = "Field::is_absent")]
@@ -175,27 +184,77 @@ impl Document {
     }
 }
 
-/// A document that does not change any more, and its JSON: written once, or kept as it was read.
-#[derive(Clone, Debug)]
-pub struct FinalDocument {
-    document: Document,
-    json: OnceLock<String>,
+/// What the table has of a document.
+pub struct Stored {
+    /// Its JSON.
+    pub json: String,
+    /// The same as the table has it.
+    pub packed: Vec<u8>,
+    /// What [`StoredDocument::hash`] gives, where it was stored.
+    pub hash: Option<String>,
+    /// The ids of its owners, where they were stored.
+    pub owners: Option<Vec<String>>,
 }
 
-impl FinalDocument {
-    /// The document that a stored JSON text is of.
+/// A document as a route needs it: to work with, or only to be shown.
+pub trait StoredDocument: Sized {
+    /// The document that was stored.
     ///
     /// # Errors
-    /// When it is of none.
-    pub fn read(json: String) -> Result<Self, serde_json::Error> {
-        Ok(Self { document: serde_json::from_str(&json)?, json: json.into() })
-    }
+    /// When it is none.
+    fn read(stored: Stored) -> Result<Self, serde_json::Error>;
 
     /// Its JSON.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn json(&self) -> Result<&str, serde_json::Error> {
+    fn json(&self) -> Result<&str, serde_json::Error>;
+
+    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    fn hash(&self) -> Result<&str, serde_json::Error>;
+
+    /// Whether `id` is among the owners.
+    fn is_owned_by(&self, id: &str) -> bool;
+}
+
+/// A document that does not change any more, with what was made of it: its JSON, the name of that, and how
+/// the table has it, each once or kept as it was read.
+#[derive(Clone, Debug)]
+pub struct FinalDocument {
+    document: Document,
+    json: OnceLock<String>,
+    hash: OnceLock<String>,
+    packed: OnceLock<Vec<u8>>,
+}
+
+impl FinalDocument {
+    /// As the table has it, or is to have it after `pack`.
+    ///
+    /// # Errors
+    /// What `pack` says.
+    pub fn packed<E>(&self, pack: impl FnOnce(&Self) -> Result<Vec<u8>, E>) -> Result<&[u8], E> {
+        if let Some(packed) = self.packed.get() {
+            return Ok(packed);
+        }
+        let packed = pack(self)?;
+        Ok(self.packed.get_or_init(|| packed))
+    }
+}
+
+impl StoredDocument for FinalDocument {
+    fn read(stored: Stored) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            document: serde_json::from_str(&stored.json)?,
+            json: stored.json.into(),
+            hash: stored.hash.map_or_else(OnceLock::new, OnceLock::from),
+            packed: stored.packed.into(),
+        })
+    }
+
+    fn json(&self) -> Result<&str, serde_json::Error> {
         if let Some(json) = self.json.get() {
             return Ok(json);
         }
@@ -203,14 +262,57 @@ impl FinalDocument {
         Ok(self.json.get_or_init(|| json))
     }
 
-    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
-    ///
-    /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn hash(&self) -> Result<String, serde_json::Error> {
-        let hash = digest(&SHA256, self.json()?.as_bytes());
-        Ok(URL_SAFE_NO_PAD.encode(hash.as_ref().get(..18).unwrap_or_default()))
+    fn hash(&self) -> Result<&str, serde_json::Error> {
+        if let Some(hash) = self.hash.get() {
+            return Ok(hash);
+        }
+        let hash = hash(self.json()?);
+        Ok(self.hash.get_or_init(|| hash))
     }
+
+    fn is_owned_by(&self, id: &str) -> bool {
+        self.document.is_owned_by(id)
+    }
+}
+
+/// A document that is only shown: nothing but its owners was looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShownDocument {
+    json: String,
+    hash: String,
+    owners: Vec<String>,
+}
+
+impl StoredDocument for ShownDocument {
+    fn read(Stored { json, packed: _, hash, owners }: Stored) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Owners {
+            owners: Vec<Owner>,
+        }
+
+        let owners = match owners {
+            Some(owners) => owners,
+            None => serde_json::from_str::<Owners>(&json)?.owners.into_iter().map(|owner| owner.id).collect(),
+        };
+        Ok(Self { hash: hash.unwrap_or_else(|| self::hash(&json)), json, owners })
+    }
+
+    fn json(&self) -> Result<&str, serde_json::Error> {
+        Ok(&self.json)
+    }
+
+    fn hash(&self) -> Result<&str, serde_json::Error> {
+        Ok(&self.hash)
+    }
+
+    fn is_owned_by(&self, id: &str) -> bool {
+        self.owners.iter().any(|owner| owner == id)
+    }
+}
+
+fn hash(json: &str) -> String {
+    let hash = digest(&SHA256, json.as_bytes());
+    URL_SAFE_NO_PAD.encode(hash.as_ref().get(..18).unwrap_or_default())
 }
 
 impl Deref for FinalDocument {
@@ -223,7 +325,7 @@ impl Deref for FinalDocument {
 
 impl From<Document> for FinalDocument {
     fn from(document: Document) -> Self {
-        Self { document, json: OnceLock::new() }
+        Self { document, json: OnceLock::new(), hash: OnceLock::new(), packed: OnceLock::new() }
     }
 }
 

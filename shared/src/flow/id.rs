@@ -82,11 +82,7 @@ impl FromStr for ObjectId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let mut bytes = [0; 12];
         if text.len() == 24 && text.is_ascii() {
-            let digit = |byte: &u8| char::from(*byte).to_digit(16);
-            for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-                let value = pair.iter().try_fold(0, |sum, d| digit(d).map(|d| sum * 16 + d));
-                *byte = value.and_then(|v| u8::try_from(v).ok()).ok_or(InvalidId)?;
-            }
+            hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId)?;
             return Ok(Self(bytes));
         }
         if text.chars().count() != 12 {
@@ -101,7 +97,9 @@ impl FromStr for ObjectId {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 24];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 

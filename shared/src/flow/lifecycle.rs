@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::document::{Document, Field, FinalDocument, Owner};
+use super::document::{Document, Field, FinalDocument, Owner, StoredDocument};
 use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, too_many_owners};
 use super::{Difference, FlowId, ObjectId, Timestamp, read_fields};
 use crate::identity::Caller;
@@ -116,11 +116,11 @@ pub enum StartError {
 
 /// A stored flow: its document and how it runs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Flow {
+pub struct Flow<D = FinalDocument> {
     /// Its name for ever.
     pub id: FlowId,
     /// What clients write.
-    pub document: FinalDocument,
+    pub document: D,
     /// Counts the changes of the document, from 1.
     pub revision: u64,
     /// Counts all changes, those of the run too, from 1.

@@ -10,13 +10,17 @@ mod lifecycle;
 mod parse;
 mod patch;
 mod rules;
+mod schedule;
 mod time;
 mod view;
 
 pub(crate) use cast::Reader;
 pub use credentials::CredentialCheck;
 pub use diff::{Difference, json_patch};
-pub use document::{Document, Edge, EdgeConfig, Field, FinalDocument, Graph, Json, Node, Owner};
+pub use document::{
+    Document, Edge, EdgeConfig, Field, FinalDocument, Graph, Json, Node, Owner, ShownDocument, Stored,
+    StoredDocument,
+};
 pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
@@ -25,5 +29,6 @@ pub use patch::{Patch, PatchError};
 pub use rules::{
     Diagnostic, InvalidLevel, InvalidLevels, Level, NodeIds, RULES, Rule, RuleLevels, rules_page,
 };
+pub use schedule::Schedule;
 pub use time::Timestamp;
 pub use view::{FlowView, MAX_ANSWER_BYTES};

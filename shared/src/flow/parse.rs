@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 use serde_json::value::RawValue;
 
 use super::cast::{Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
+use super::schedule::Schedule;
 
 /// How many owners a flow or a secret may have. A change of all owners and all secrets of a flow must
 /// fit the 100 items of one DynamoDB transaction.
@@ -90,7 +89,7 @@ impl Document {
         let description = reader.string("description", MAX_DESCRIPTION);
         let kind = reader.string("type", MAX_TEXT);
         let tenant = reader.string("tenant", MAX_TEXT);
-        let cron = reader.string("cron", MAX_TEXT);
+        let cron = reader.string("cron", MAX_TEXT).map(Schedule::from);
         let from_template = reader.id("fromTemplate");
         let flow_settings = reader.json("flowSettings");
         let graph = read_graph(&mut reader, check);
@@ -109,7 +108,7 @@ impl Document {
             }
             check_references(graph, edge_places, &mut reader);
         }
-        if cron.value().is_some_and(|cron| !cron.is_empty() && read_cron(cron).is_none()) {
+        if cron.value().is_some_and(|cron| !cron.is_valid()) {
             reader.fault("cron", "flow.cron.invalid", "Invalid cron expression.");
         }
         match graph {
@@ -298,16 +297,6 @@ fn check_references(graph: &Graph, edge_places: &[String], reader: &mut Reader<'
             }
         }
     }
-}
-
-/// Five fields, or six with seconds first, as the platform's scheduler reads them.
-pub(super) fn read_cron(text: &str) -> Option<Cron> {
-    // A nickname such as `@daily` is not among the fields the scheduler knows.
-    let has_empty_item = |field: &str| field.split(',').any(str::is_empty);
-    if text.contains('@') || text.split_whitespace().any(has_empty_item) {
-        return None;
-    }
-    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text).ok()
 }
 
 #[cfg(test)]

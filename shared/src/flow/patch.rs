@@ -148,6 +148,7 @@ fn keep(json: &mut Field<Json>, stored: &Field<Json>) {
 mod tests {
     use serde_json::json;
 
+    use super::super::StoredDocument;
     use super::*;
 
     const FIELDS: &str = r#"{"z":1.0,"a":12345678901234567890123,"b":[ 1 ]}"#;

@@ -468,7 +468,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::flow::{ComponentCheck, CredentialCheck, Document, Timestamp, read_fields};
+    use crate::flow::{ComponentCheck, CredentialCheck, Document, FinalDocument, Timestamp, read_fields};
 
     /// What no example of this length breaks, or no document by itself.
     const WITHOUT_EXAMPLE: [&str; 3] = ["flow.size", "node.credentials.unknown", "more_faults"];
@@ -486,7 +486,7 @@ mod tests {
         match Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart) {
             Err(faults) => faults.iter().map(|fault| fault.reason).collect(),
             Ok(document) => {
-                let said = document.diagnose(
+                let said = FinalDocument::from(document).diagnose(
                     &RuleLevels::default(),
                     ComponentCheck::AtStart,
                     CredentialCheck::Warn,

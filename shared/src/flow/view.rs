@@ -1,24 +1,32 @@
+use memchr::memchr2_iter;
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Flow, FlowId, Status, Timestamp};
+use super::{FinalDocument, Flow, FlowId, Status, StoredDocument, Timestamp};
 
 /// A function answers at most 6 MB of JSON, in which the body is one string; the rest is for headers.
 pub const MAX_ANSWER_BYTES: usize = 5_500_000;
 
-impl Flow {
-    /// How many of [`MAX_ANSWER_BYTES`] the flow takes in an answer, where its JSON is escaped once more.
+/// More than [`State`] takes without a reason.
+const STATE_BYTES: usize = 512;
+/// Of one byte of a reason: a control character is six, and its backslash escaped once more.
+const REASON_BYTES: usize = 7;
+
+impl<D: StoredDocument> Flow<D> {
+    /// How many of [`MAX_ANSWER_BYTES`] the flow takes at most in an answer, where its JSON is escaped once more.
     #[must_use]
     pub fn answer_size(&self) -> usize {
-        let json = FlowView::from(self).json().unwrap_or_default();
-        json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+        let json = self.document.json().unwrap_or_default();
+        let escaped = memchr2_iter(b'"', b'\\', json.as_bytes()).count();
+        let reason = self.status_reason.as_ref().map_or(0, String::len);
+        json.len() + escaped + STATE_BYTES + REASON_BYTES * reason
     }
 }
 
 /// A flow as clients and events show it: the members of its document as they are stored, and then what the
 /// repository says of it.
-pub struct FlowView<'a>(&'a Flow);
+pub struct FlowView<'a, D = FinalDocument>(&'a Flow<D>);
 
 /// What the repository says of a flow.
 #[derive(Serialize)]
@@ -42,13 +50,13 @@ struct State<'a> {
     id: FlowId,
 }
 
-impl<'a> From<&'a Flow> for FlowView<'a> {
-    fn from(flow: &'a Flow) -> Self {
+impl<'a, D> From<&'a Flow<D>> for FlowView<'a, D> {
+    fn from(flow: &'a Flow<D>) -> Self {
         Self(flow)
     }
 }
 
-impl FlowView<'_> {
+impl<D: StoredDocument> FlowView<'_, D> {
     /// The flow's JSON with these members too.
     ///
     /// # Errors
@@ -57,7 +65,11 @@ impl FlowView<'_> {
         RawValue::from_string(join(&self.json()?, members)?)
     }
 
-    fn json(&self) -> Result<String, serde_json::Error> {
+    /// The flow's JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
         let flow = self.0;
         let state = State {
             status: flow.status,
@@ -81,7 +93,7 @@ fn join(object: &str, members: &impl Serialize) -> Result<String, serde_json::Er
     Ok([object, if members == "}" { "" } else { "," }, members].concat())
 }
 
-impl Serialize for FlowView<'_> {
+impl<D: StoredDocument> Serialize for FlowView<'_, D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let json = self.json().and_then(RawValue::from_string).map_err(S::Error::custom)?;
         json.serialize(serializer)

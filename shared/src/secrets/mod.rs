@@ -66,8 +66,8 @@ impl Secrets {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub async fn from_env() -> Result<Self, ConfigError> {
-        Self::open(&config::environment(), &config::aws().await?)
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::open(&config::environment(), &config::aws()?)
     }
 
     /// The secrets of these settings.

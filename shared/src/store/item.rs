@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD, Partition};
 use super::{Error, Item, packing};
-use crate::flow::{Actor, Deletion, FinalDocument, Flow, FlowId, ObjectId, Status, Timestamp};
+use crate::flow::{
+    Actor, Deletion, FinalDocument, Flow, FlowId, ObjectId, Status, Stored, StoredDocument, Timestamp,
+};
 
 /// More than a body of 1 MiB can become.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
@@ -16,19 +18,19 @@ const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 
 /// What the head of a flow says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Head {
+pub enum Head<D = FinalDocument> {
     /// The flow.
-    Live(Box<Flow>),
+    Live(Box<Flow<D>>),
     /// The flow, which was deleted and can be restored.
-    Deleted(Box<Flow>),
+    Deleted(Box<Flow<D>>),
     /// It was erased.
     Erased(Tombstone<FlowId>),
 }
 
-impl Head {
+impl<D> Head<D> {
     /// The flow, unless it was deleted.
     #[must_use]
-    pub fn live(self) -> Option<Flow> {
+    pub fn live(self) -> Option<Flow<D>> {
         match self {
             Self::Live(flow) => Some(*flow),
             Self::Deleted(_) | Self::Erased(_) => None,
@@ -37,7 +39,7 @@ impl Head {
 
     /// The flow, also one that was deleted and can be restored.
     #[must_use]
-    pub fn flow(self) -> Option<Flow> {
+    pub fn flow(self) -> Option<Flow<D>> {
         match self {
             Self::Live(flow) => Some(*flow),
             // The table takes its time to remove what has expired.
@@ -80,6 +82,11 @@ struct LiveItem {
     /// The document as JSON, compressed with zstd.
     #[serde(with = "serde_bytes")]
     document: Vec<u8>,
+    /// What routes need of the document that only show it. Earlier versions did not store it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owners: Option<Vec<String>>,
     revision: u64,
     sequence: u64,
     status: Status,
@@ -132,7 +139,9 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
     }
     let item = LiveItem {
         id: flow.id,
-        document,
+        document: document.into(),
+        hash: Some(flow.document.hash().map_err(unreadable)?.into()),
+        owners: Some(flow.document.owners.iter().map(|owner| owner.id.clone()).collect()),
         revision: flow.revision,
         sequence: flow.sequence,
         status: flow.status,
@@ -157,18 +166,28 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
 }
 
 /// A document as JSON, compressed with zstd.
-pub(super) fn pack_document(document: &FinalDocument) -> Result<Vec<u8>, Error> {
-    let json = document.json().map_err(|error| Error::Unreadable(error.into()))?;
-    if json.len() > MAX_DOCUMENT_BYTES {
-        return Err(Error::TooLarge);
-    }
-    packing::pack(json.as_bytes())
+pub(super) fn pack_document(document: &FinalDocument) -> Result<&[u8], Error> {
+    document.packed(|document| {
+        let json = document.json().map_err(unreadable)?;
+        if json.len() > MAX_DOCUMENT_BYTES {
+            return Err(Error::TooLarge);
+        }
+        packing::pack(json.as_bytes())
+    })
 }
 
-pub(super) fn unpack_document(packed: &[u8]) -> Result<FinalDocument, Error> {
-    let json = String::from_utf8(packing::unpack(packed)?);
-    json.map_err(|error| Error::Unreadable(error.into()))
-        .and_then(|json| FinalDocument::read(json).map_err(|error| Error::Unreadable(error.into())))
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::Unreadable(error.into())
+}
+
+pub(super) fn unpack_document<D: StoredDocument>(
+    packed: Vec<u8>,
+    hash: Option<String>,
+    owners: Option<Vec<String>>,
+) -> Result<D, Error> {
+    let json =
+        String::from_utf8(packing::unpack(&packed)?).map_err(|error| Error::Unreadable(error.into()))?;
+    D::read(Stored { json, packed, hash, owners }).map_err(unreadable)
 }
 
 pub(super) fn tombstone_item(tombstone: &Tombstone<FlowId>) -> Result<Item, Error> {
@@ -185,7 +204,7 @@ pub(super) fn with_key(key: Item, rest: &impl Serialize) -> Result<Item, Error> 
 ///
 /// # Errors
 /// When it is none.
-pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
+pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Result<Head<D>, Error> {
     let item = item.into();
     if item.contains_key("deletedAt") && !item.contains_key("document") {
         return read(item).map(Head::Erased);
@@ -198,7 +217,7 @@ pub fn read_head(item: impl Into<serde_dynamo::Item>) -> Result<Head, Error> {
     let head = if deletion.is_some() { Head::Deleted } else { Head::Live };
     Ok(head(Box::new(Flow {
         id: item.id,
-        document: unpack_document(&item.document)?,
+        document: unpack_document(item.document, item.hash, item.owners)?,
         revision: item.revision,
         sequence: item.sequence,
         status: item.status,

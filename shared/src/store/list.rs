@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::item::{self, Row, read_head, search_text};
 use super::keys::{self, Partition};
 use super::{Error, Item, Store, error};
-use crate::flow::{Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, Timestamp};
+use crate::flow::{
+    FinalDocument, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, StoredDocument, Timestamp,
+};
 
 /// `BatchGetItem` takes no more keys.
 pub(super) const MAX_BATCH: usize = 100;
@@ -31,7 +33,7 @@ pub enum Scope {
 impl Scope {
     /// Whether this flow is among them.
     #[must_use]
-    pub fn contains(&self, flow: &Flow) -> bool {
+    pub fn contains(&self, flow: &Flow<impl StoredDocument>) -> bool {
         match self {
             Self::All => true,
             Self::Owners(ids) => ids.iter().any(|id| flow.document.is_owned_by(id)),
@@ -115,9 +117,9 @@ pub struct ListQuery {
 
 /// One page of a list.
 #[derive(Debug)]
-pub struct FlowPage {
+pub struct FlowPage<D = FinalDocument> {
     /// The flows, in order.
-    pub flows: Vec<Flow>,
+    pub flows: Vec<Flow<D>>,
     /// How many there are on all pages; not counted with [`Paging::After`].
     pub total: Option<usize>,
     /// Where the next page begins, if there is one.
@@ -130,7 +132,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list(&self, query: &ListQuery) -> Result<FlowPage, Error> {
+    pub async fn list<D: StoredDocument>(&self, query: &ListQuery) -> Result<FlowPage<D>, Error> {
         let partitions = partitions(query);
         let walk = query.order.key == SortKey::CreatedAt && matches!(query.paging, Paging::After(_));
         // One more than the page, to know whether there is a next one.
@@ -225,12 +227,12 @@ impl Store {
 
     /// The flows of these rows, and the position after which the rest would not fit an answer. One
     /// batch after the other, so that never more is held than one batch and what is answered.
-    async fn flows(
+    async fn flows<D: StoredDocument>(
         &self,
         rows: &[Row],
         scope: &Scope,
         deleted: bool,
-    ) -> Result<(Vec<Flow>, Option<Position>), Error> {
+    ) -> Result<(Vec<Flow<D>>, Option<Position>), Error> {
         let mut flows = Vec::with_capacity(rows.len());
         let (mut bytes, mut last) = (0, None);
         for rows in rows.chunks(MAX_BATCH) {

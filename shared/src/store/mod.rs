@@ -21,7 +21,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::config::{self, Config, ConfigError};
-use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, Timestamp};
+use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, ShownDocument, StoredDocument, Timestamp};
 use item::Row;
 
 pub use item::{Head, Tombstone, read_head};
@@ -149,8 +149,8 @@ impl Store {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub async fn from_env() -> Result<Self, ConfigError> {
-        Self::open(&config::environment(), &config::aws().await?)
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::open(&config::environment(), &config::aws()?)
     }
 
     /// The flow, if there is one. One call.
@@ -158,6 +158,14 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, id: FlowId) -> Result<Option<Flow>, Error> {
+        Ok(self.head(id).await?.and_then(Head::live))
+    }
+
+    /// The flow, if there is one, only to be shown. One call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn show(&self, id: FlowId) -> Result<Option<Flow<ShownDocument>>, Error> {
         Ok(self.head(id).await?.and_then(Head::live))
     }
 
@@ -169,7 +177,7 @@ impl Store {
         Ok(self.head(id).await?.and_then(Head::flow))
     }
 
-    async fn head(&self, id: FlowId) -> Result<Option<Head>, Error> {
+    async fn head<D: StoredDocument>(&self, id: FlowId) -> Result<Option<Head<D>>, Error> {
         self.item(item::head_key(id)).await?.map(read_head).transpose()
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD};
 use super::{Error, Item, Store, error, item};
-use crate::flow::{Actor, FinalDocument, Flow, FlowId, Timestamp};
+use crate::flow::{Actor, FinalDocument, Flow, FlowId, StoredDocument, Timestamp};
 
 /// Items deleted at once.
 const CONCURRENCY: usize = 8;
@@ -79,7 +79,7 @@ impl Version {
             author: flow.author.clone(),
             created_at: flow.updated_at,
             summary: flow.summary.clone(),
-            hash: flow.document.hash()?,
+            hash: flow.document.hash()?.into(),
         })
     }
 }
@@ -95,7 +95,8 @@ impl Store {
         let version = Version::of(flow).map_err(|error| Error::Unreadable(error.into()))?;
         let expires_at = self.keep_versions.map(|kept| replaced_at.plus(kept).seconds());
         let partition = keys::flow(flow.id);
-        let body = BodyItem { document: item::pack_document(&flow.document)?, replaced_at, expires_at };
+        let body =
+            BodyItem { document: item::pack_document(&flow.document)?.into(), replaced_at, expires_at };
         let body = item::with_key(keys::item(&partition, &keys::body(&version.hash)), &body)?;
         let key = keys::item(&partition, &keys::version(version.revision));
         let version = item::with_key(key, &VersionItem { version, replaced_at, expires_at })?;
@@ -143,7 +144,8 @@ impl Store {
         let Some(version) = found else { return Ok(None) };
         let body = self.item(keys::item(&partition, &keys::body(&version.hash))).await?;
         let Some(body) = body.map(item::read::<BodyItem>).transpose()? else { return Ok(None) };
-        Ok(Some((version, item::unpack_document(&body.document)?)))
+        let document = item::unpack_document(body.document, Some(version.hash.clone()), None)?;
+        Ok(Some((version, document)))
     }
 
     /// Whether anything is there under an id, of a flow or of one that is being erased. One call.

@@ -1,16 +1,17 @@
 use std::cell::LazyCell;
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use croner::{Cron, YEAR_UPPER_LIMIT};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::shape::Shape;
 use super::{Level, Rule, RuleLevels};
 use crate::flow::cast::Reader;
-use crate::flow::parse::{more_faults, read_cron};
-use crate::flow::{ComponentCheck, CredentialCheck, Document, Edge, Fault, Fields, Timestamp, read_fields};
+use crate::flow::parse::more_faults;
+use crate::flow::{
+    ComponentCheck, CredentialCheck, Document, Edge, Fault, Fields, FinalDocument, Schedule, StoredDocument,
+    Timestamp, read_fields,
+};
 
 /// Diagnostics of one rule.
 const MAX_OF_RULE: usize = 100;
@@ -104,7 +105,7 @@ fn node_id(node: &RawValue) -> Option<String> {
     reader.string("id", usize::MAX).value().filter(|id| !id.is_empty()).cloned()
 }
 
-impl Document {
+impl FinalDocument {
     /// Everything to say about a valid document: what it lacks to run, in the document's order; then rule by
     /// rule, each in the document's order, literal credentials, the shape of its graph, and its schedule.
     /// At most 100 of a rule and 1,000 in all, and then that there are more. What is less bad than `at_least`
@@ -150,7 +151,7 @@ impl Document {
 
 /// What is said about a document so far.
 struct Said<'a> {
-    document: &'a Document,
+    document: &'a FinalDocument,
     levels: &'a RuleLevels,
     at_least: Level,
     found: Vec<Diagnostic>,
@@ -178,7 +179,7 @@ impl<'a> Said<'a> {
     }
 
     /// Says what this adjustable rule finds, which is looked for only if anybody wants to know.
-    fn say_of<I>(&mut self, reason: &'static str, find: impl FnOnce(&'a Document) -> I)
+    fn say_of<I>(&mut self, reason: &'static str, find: impl FnOnce(&'a FinalDocument) -> I)
     where
         I: IntoIterator<Item = (String, Option<usize>, String)>,
     {
@@ -269,13 +270,13 @@ impl<'a> Said<'a> {
 
     fn say_cron_and_size(&mut self, now: Timestamp) {
         let document = self.document;
-        let cron = LazyCell::new(|| document.cron.value().and_then(|cron| read_cron(cron)));
-        let never = LazyCell::new(|| cron.as_ref().is_some_and(|cron| !ever_runs(cron)));
+        let schedule = document.cron.value();
+        let never = LazyCell::new(|| schedule.is_some_and(Schedule::never_runs));
         self.say_of("flow.cron.never", |_| {
             (*never).then(|| ("/cron".into(), None, "Cron expression is valid, but has no next run.".into()))
         });
         self.say_of("flow.size", |document| {
-            let bytes = serde_json::to_vec(document).map_or(0, |json| json.len());
+            let bytes = document.json().map_or(0, str::len);
             (bytes > LARGE_BYTES).then(|| {
                 let message = format!("Flow has {} KiB, near the limit of 1 MiB.", bytes / 1024);
                 (String::new(), None, message)
@@ -284,7 +285,7 @@ impl<'a> Said<'a> {
         if Level::Info < self.at_least || *never {
             return;
         }
-        let runs = cron.as_ref().map(|cron| next_runs(cron, now)).unwrap_or_default();
+        let runs = schedule.map(|schedule| schedule.next_runs(now, MAX_RUNS)).unwrap_or_default();
         if let Some(next) = runs.first() {
             let message = format!("Runs next at {next}.");
             let fault = Fault { message, reason: "flow.cron.schedule", pointer: "/cron".into() };
@@ -323,21 +324,6 @@ fn condition(edge: &Edge) -> Option<&str> {
     edge.config.value()?.condition.value().map(String::as_str).filter(|condition| !condition.is_empty())
 }
 
-/// Whether there is any day on which it runs. Every kind of year there is (common or leap, with the days
-/// of the week in any place) is among these last ones that can be looked at; to look at all thousands from
-/// now on would take many times as long.
-fn ever_runs(cron: &Cron) -> bool {
-    let start = NaiveDate::from_ymd_opt(YEAR_UPPER_LIMIT - 40, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0));
-    start.is_some_and(|start| cron.find_next_occurrence(&start.and_utc(), true).is_ok())
-}
-
-fn next_runs(cron: &Cron, now: Timestamp) -> Vec<String> {
-    let now = i64::try_from(now.millis()).ok().and_then(DateTime::from_timestamp_millis);
-    let next = |time: &DateTime<Utc>| cron.find_next_occurrence(time, false).ok();
-    let runs = std::iter::successors(now, next).skip(1).take(MAX_RUNS);
-    runs.map(|run| run.to_rfc3339_opts(SecondsFormat::Secs, true)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -348,13 +334,13 @@ mod tests {
     /// 2026-07-28T10:20:30.400Z
     const NOW: Timestamp = Timestamp::from_millis(1_785_234_030_400);
 
-    fn document(body: &serde_json::Value) -> Document {
+    fn document(body: &serde_json::Value) -> FinalDocument {
         let text = body.to_string();
-        Document::parse(serde_json::from_str(&text).unwrap(), ComponentCheck::AtStart).unwrap()
+        Document::parse(serde_json::from_str(&text).unwrap(), ComponentCheck::AtStart).unwrap().into()
     }
 
     /// A flow of nodes that can run and of edges such as `ab`.
-    fn graph(nodes: &str, edges: &[&str]) -> Document {
+    fn graph(nodes: &str, edges: &[&str]) -> FinalDocument {
         let nodes: Vec<_> = nodes
             .chars()
             .map(|id| json!({"id": id, "function": "run", "componentId": "5ca5c44c187c040010a9bb8b"}))
@@ -364,18 +350,18 @@ mod tests {
         document(&json!({"graph": {"nodes": nodes, "edges": edges}}))
     }
 
-    fn scheduled(cron: &str) -> Document {
-        let mut document = graph("a", &[]);
-        document.cron = Field::Value(cron.into());
-        document
+    fn scheduled(cron: &str) -> FinalDocument {
+        let mut document = (*graph("a", &[])).clone();
+        document.cron = Field::Value(cron.to_owned().into());
+        document.into()
     }
 
-    fn diagnose(document: &Document, levels: &str) -> Vec<Diagnostic> {
+    fn diagnose(document: &FinalDocument, levels: &str) -> Vec<Diagnostic> {
         let levels = levels.parse().unwrap();
         document.diagnose(&levels, ComponentCheck::AtStart, CredentialCheck::Warn, Level::Info, NOW)
     }
 
-    fn said(document: &Document) -> Vec<(&'static str, String, Option<String>, String)> {
+    fn said(document: &FinalDocument) -> Vec<(&'static str, String, Option<String>, String)> {
         let all = diagnose(document, "").into_iter();
         all.map(|said| (said.reason, said.pointer, said.node_id, said.message)).collect()
     }
