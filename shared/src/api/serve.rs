@@ -93,7 +93,9 @@ where
 {
     let start = Instant::now();
     let is_head = request.method() == Method::HEAD;
-    let instance: String = path(&request).chars().take(MAX_INSTANCE).collect();
+    let path = path(&request);
+    let end = path.char_indices().nth(MAX_INSTANCE).map_or(path.len(), |(end, _)| end);
+    let instance = path.get(..end).unwrap_or_default().to_owned();
     let request_id = request_id(&request);
     let route = route_key(&request);
     let deadline = Deadline::of(&request);

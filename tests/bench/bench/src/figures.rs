@@ -5,10 +5,12 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compression::Compression;
 use crate::dynamodb::Cost;
 use crate::http::Error;
+use crate::lambda::Progress;
 use crate::limits::Limits;
-use crate::measure::{Instructions, Start, Wall};
+use crate::measure::{Instructions, Start, Wall, warm};
 
 /// Instructions repeat to about half a percent; more than this is a change.
 const TOLERANCE: f64 = 1.03;
@@ -25,6 +27,7 @@ pub(crate) struct Figures {
     /// What reads all rows of a list.
     pub(crate) whole: BTreeMap<String, Timed>,
     pub(crate) limits: Option<Limits>,
+    pub(crate) compression: Compression,
 }
 
 /// What is measured of one function.
@@ -45,6 +48,17 @@ pub(crate) struct Row {
 pub(crate) struct Timed {
     pub(crate) cost: Cost,
     pub(crate) millis: f64,
+    /// The most memory of the sandbox, in KB.
+    #[serde(default)]
+    pub(crate) peak: u64,
+}
+
+impl Timed {
+    /// Of a function that has answered some requests.
+    pub(crate) fn of(cost: Cost, run: &Progress) -> Self {
+        let peak = run.peaks.values().copied().max().unwrap_or_default();
+        Self { cost, millis: 1000.0 * warm(run).as_secs_f64(), peak }
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts of a few billion at most")]

@@ -12,13 +12,15 @@ use crate::Places;
 use crate::figures::Timed;
 use crate::http::Error;
 use crate::lambda;
-use crate::measure::{Function, warm};
+use crate::measure::Function;
 use crate::world::World;
 
 /// Nodes of a flow of about 1 MiB, as much as a body may have.
 const NODES: usize = 2000;
 const MEBIBYTE: usize = 1024 * 1024;
 const OWNERS: usize = 1000;
+/// What list-flows is asked for.
+const PAGE: usize = 20;
 /// A flow is started as often each second, and stopped as often.
 const HERTZ: u32 = 50;
 const SECONDS: u32 = 10;
@@ -31,6 +33,9 @@ pub(crate) struct Limits {
     pub(crate) nodes: usize,
     pub(crate) create: Timed,
     pub(crate) read: Timed,
+    /// A page of as many of them as fit an answer.
+    #[serde(default)]
+    pub(crate) list: Timed,
     pub(crate) owners: Refusal,
     pub(crate) hot: Hot,
 }
@@ -61,10 +66,11 @@ impl Limits {
     pub(crate) async fn measure(places: &Places, world: &World) -> Result<Self, Error> {
         let flow = large(&world.flow)?;
         let body = flow.to_string();
-        let id = world.copies(&flow, 1, "large", "larges").await?.pop().ok_or("no flow")?;
+        let id = world.copies(&flow, PAGE, "large", "larges").await?.pop().ok_or("no flow")?;
         let mut get = places.function("get-flow", &id);
         let mut create = places.function("create-flow", &id);
-        for function in [&mut get, &mut create] {
+        let mut list = places.function("list-flows", &id);
+        for function in [&mut get, &mut create, &mut list] {
             function.asks.user = "large".into();
             function.asks.tenant = "larges".into();
         }
@@ -73,6 +79,7 @@ impl Limits {
             nodes: NODES,
             create: created(&create, &body, world).await?,
             read: get.timed(world).await?,
+            list: list.timed(world).await?,
             owners: Refusal::see(world).await?,
             hot: Hot::measure(places).await?,
         })
@@ -130,7 +137,7 @@ async fn created(function: &Function, body: &str, world: &World) -> Result<Timed
     let counted = run(1).await;
     let cost = world.dynamodb.counted();
     counted?;
-    Ok(Timed { cost, millis: 1000.0 * warm(&run(6).await?).as_secs_f64() })
+    Ok(Timed::of(cost, &run(6).await?))
 }
 
 impl Refusal {

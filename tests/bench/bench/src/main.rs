@@ -4,6 +4,7 @@
 mod agree;
 mod cgroup;
 mod charts;
+mod compression;
 mod cost;
 mod cost_page;
 mod dynamodb;
@@ -108,6 +109,9 @@ enum Command {
     Load,
     /// Write the pages again
     Pages,
+    /// Compress a document, to be counted by `measure --only compression`
+    #[command(hide = true)]
+    Compress(compression::Compress),
 }
 
 /// What can be measured by itself.
@@ -122,33 +126,27 @@ enum Part {
     Cost,
     Lists,
     Limits,
+    Compression,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let Arguments { places, command } = Arguments::parse();
-    match command {
-        Command::Load => return money::load(&places).await,
-        Command::Pages => return money::write_pages(&places),
-        _ => {}
-    }
+    let places = &places;
+    let quiet = async || World::quiet(&places.root, &places.server).await;
     // Of these the stream is followed.
-    let followed = matches!(command, Command::Cost | Command::Throttle);
-    let start = if followed {
-        World::start(&places.root, &places.server).await
-    } else {
-        World::quiet(&places.root, &places.server).await
-    };
-    let world = start?;
+    let followed = async || World::start(&places.root, &places.server).await;
     match command {
-        Command::Measure { only } => measure(&places, &world, &only).await,
-        Command::Check => check(&places, &world).await,
-        Command::Agree { script } => agree::run(&places, &world, &script).await,
-        Command::Lever(lever) => lever.measure(&places, &world).await,
-        Command::Profile(profile) => profile.measure(&places, &world).await,
-        Command::Cost => money::cost(&places, &world).await,
-        Command::Throttle => money::throttle(&places, &world).await,
-        Command::Load | Command::Pages => Ok(()),
+        Command::Measure { only } => measure(places, &quiet().await?, &only).await,
+        Command::Check => check(places, &quiet().await?).await,
+        Command::Agree { script } => agree::run(places, &quiet().await?, &script).await,
+        Command::Lever(lever) => lever.measure(places, &quiet().await?).await,
+        Command::Profile(profile) => profile.measure(places, &quiet().await?).await,
+        Command::Cost => money::cost(places, &followed().await?).await,
+        Command::Throttle => money::throttle(places, &followed().await?).await,
+        Command::Load => money::load(places).await,
+        Command::Pages => money::write_pages(places),
+        Command::Compress(compress) => compress.run(&places.root),
     }
 }
 
@@ -225,6 +223,9 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
     if wants(Part::Limits) {
         eprintln!("limits");
         figures.limits = Some(Limits::measure(places, world).await?);
+    }
+    if wants(Part::Compression) {
+        figures.compression = compression::measure(&places.root, world).await?;
     }
     // Takes longest: what there is has been written by then.
     places.write(&figures)?;

@@ -45,12 +45,15 @@ pub(crate) struct Instructions {
 }
 
 /// What happens before the first event is asked for.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) syscalls: usize,
     /// Of them those that are made without the warm-up call too.
     #[serde(default)]
     pub(crate) syscalls_alone: usize,
+    /// All of them by name.
+    #[serde(default)]
+    pub(crate) by_name: BTreeMap<String, usize>,
     pub(crate) files: usize,
 }
 
@@ -153,10 +156,7 @@ impl Function {
         let mut out = OsString::from("--callgrind-out-file=");
         out.push(&file);
         self.run(world, &["valgrind".into(), "--tool=callgrind".into(), out], wanted).await?;
-        let profile = std::fs::read_to_string(&file)?;
-        let total =
-            profile.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")));
-        Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
+        total(&file)
     }
 
     /// By strace.
@@ -164,7 +164,14 @@ impl Function {
         let trace = self.trace(world).await?;
         let opened =
             |line: &&String| (line.contains("openat(") || line.contains("open(")) && !line.contains(" = -1");
+        let mut by_name = BTreeMap::new();
+        for line in &trace {
+            // `123 openat(…`
+            let call = line.split_once('(').and_then(|(call, _)| call.split_whitespace().last());
+            *by_name.entry(call.unwrap_or_default().to_owned()).or_default() += 1;
+        }
         Ok(Start {
+            by_name,
             syscalls: trace.len(),
             syscalls_alone: self.without_warm_up().trace(world).await?.len(),
             files: trace.iter().filter(opened).count(),
@@ -201,8 +208,16 @@ impl Function {
     /// The same, and the median time of a few warm requests.
     pub(crate) async fn timed(&self, world: &World) -> Result<Timed, Error> {
         let cost = self.cost(world).await?;
-        Ok(Timed { cost, millis: 1000.0 * warm(&self.run(world, &[], 6).await?).as_secs_f64() })
+        Ok(Timed::of(cost, &self.run(world, &[], 6).await?))
     }
+}
+
+/// What callgrind has counted in all.
+pub(crate) fn total(file: &Path) -> Result<u64, Error> {
+    let profile = std::fs::read_to_string(file)?;
+    let total =
+        profile.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")));
+    Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
 }
 
 /// The median of the warm requests.

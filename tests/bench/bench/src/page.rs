@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::charts;
+use crate::compression::Compressed;
 use crate::dynamodb::Cost;
-use crate::figures::{Figures, Row, ratio};
+use crate::figures::{Figures, Row, Timed, ratio};
 use crate::gates;
 use crate::http::Error;
 use crate::levers::{self, Levers};
@@ -39,14 +40,16 @@ impl Figures {
                 let _ = writeln!(page, "- {what}: {}", missed.join(", "));
             }
         }
-        write_profiles(&mut page, profiles);
+        write_profiles(&mut page, self, profiles);
         self.write_measured(&mut page);
+        self.write_system_calls(&mut page);
         self.write_wall(&mut page);
         self.write_memory(&mut page);
         self.write_costs(&mut page);
         if let Some(limits) = &self.limits {
             write_limits(&mut page, limits);
         }
+        self.write_compression(&mut page);
         write_levers(&mut page, levers);
         page
     }
@@ -64,6 +67,24 @@ impl Figures {
                 start.syscalls, start.syscalls_alone, start.files
             );
         }
+    }
+
+    /// Which system calls a start makes.
+    fn write_system_calls(&self, page: &mut String) {
+        let calls =
+            |name: &str| self.rows.get(name).map(|row| &row.start.by_name).filter(|calls| !calls.is_empty());
+        let (Some(own), Some(hello)) = (calls("get-flow"), calls("hello")) else { return };
+        let mut own: Vec<_> = own.iter().collect();
+        own.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let parts = own.into_iter().map(|(name, count)| {
+            format!("{name} {count} ({})", hello.get(name).copied().unwrap_or_default())
+        });
+        let _ = writeln!(
+            page,
+            "\nThe system calls of get-flow before its first event, and in brackets H's: {}. Each `futex` is a part of AWS-LC that \
+             gets ready when TLS\nneeds it first, and glibc looks the endpoint's name up in a thread and in files of its own.",
+            parts.collect::<Vec<_>>().join(", ")
+        );
     }
 
     fn write_wall(&self, page: &mut String) {
@@ -96,10 +117,27 @@ impl Figures {
         }
     }
 
+    fn write_compression(&self, page: &mut String) {
+        if self.compression.is_empty() {
+            return;
+        }
+        *page += "\n## Compression\n\nThe document of the flow of 4 KB in its head: as it is, with zstd, and with zstd and the dictionary, which is what \
+                  is stored\n([ADR 0020](adr/0020-dictionary.md)). Units of the head alone, written in a transaction, and instructions of one document.\n\n\
+                  | | document, bytes | head, bytes | write units | read units | to pack | to unpack |\n|---|---|---|---|---|---|---|\n";
+        for name in ["none", "zstd", "dictionary"] {
+            let Some(Compressed { document, head, write, read, pack, unpack }) = self.compression.get(name)
+            else {
+                continue;
+            };
+            let (pack, unpack) = (millions(*pack), millions(*unpack));
+            let _ = writeln!(page, "| {name} | {document} | {head} | {write} | {read} | {pack} | {unpack} |");
+        }
+    }
+
     fn write_costs(&self, page: &mut String) {
         *page += "\n## Calls and capacity units of a request\n\nCounted at the endpoint, by the rules that AWS documents. What connecting costs, \
                   once a sandbox, is left out.\n\n\
-                  | request | calls | read units | write units | of them of the index | time here |\n|---|---|---|---|---|---|\n";
+                  | request | calls | read units | write units | of them of the index | time here | most memory |\n|---|---|---|---|---|---|---|\n";
         for (name, row) in &self.rows {
             if let Some(cost) = &row.cost {
                 write_cost(page, name, cost, None);
@@ -110,42 +148,68 @@ impl Figures {
         }
         for (query, timed) in &self.whole {
             let what = format!("`{query}`, of {} flows of one owner", crate::WHOLE);
-            write_cost(page, &what, &timed.cost, Some(timed.millis));
+            write_cost(page, &what, &timed.cost, Some(timed));
         }
     }
 }
 
 /// Why a gate is missed.
-fn write_profiles(page: &mut String, profiles: &Profiles) {
+fn write_profiles(page: &mut String, figures: &Figures, profiles: &Profiles) {
     if profiles.is_empty() {
         return;
     }
-    *page += "\nWhere the instructions of a warm request are, by crate, as `tests/bench/profile` finds them in a build with symbols. What \
-              is inlined counts\nfor the crate that it is inlined into.\n\n| function | instructions of a warm request |\n|---|---|\n";
-    for (function, crates) in profiles {
-        let mut crates: Vec<_> = crates.iter().collect();
+    *page += "\n## Where the instructions of a warm request are\n\nBy crate, as `tests/bench/profile` finds them in a build with symbols. \
+              What is inlined counts for the crate that it is inlined into.\n\n\
+              | function | instructions of a warm request |\n|---|---|\n";
+    for (function, profile) in profiles {
+        let mut crates: Vec<_> = profile.crates.iter().collect();
         crates.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let parts: Vec<_> =
             crates.iter().map(|(name, count)| format!("{name} {}", millions(**count))).collect();
         let _ = writeln!(page, "| {function} | {} |", parts.join(", "));
     }
+    let warm = |name: &str| figures.rows.get(name).map(|row| row.instructions.warm).unwrap_or_default();
+    let (naive, call) = (warm("naive"), warm("naive").saturating_sub(warm("hello")));
+    let _ = writeln!(
+        page,
+        "\nWhat a warm request would take if it did no more than D, verified its token and made its other calls: {} are D's, a call of \
+         the SDK takes\n{} (D's without H's), and nothing is counted for what is validated, compressed, hashed, logged, or listed.\n\n\
+         | function | calls | verification of RS256 | at least | of D's | measured, of D's |\n|---|---|---|---|---|---|",
+        millions(naive),
+        millions(call),
+    );
+    for (function, profile) in profiles {
+        let Some(row) = figures.rows.get(function) else { continue };
+        let calls = row.cost.as_ref().map_or(1, |cost| cost.calls.values().sum::<u32>());
+        let least = naive + profile.verification + u64::from(calls.saturating_sub(1)) * call;
+        let _ = writeln!(
+            page,
+            "| {function} | {calls} | {} | {} | {:.2} | {:.2} |",
+            millions(profile.verification),
+            millions(least),
+            ratio(least, naive),
+            ratio(row.instructions.warm, naive),
+        );
+    }
 }
 
-fn write_cost(page: &mut String, what: &str, cost: &Cost, millis: Option<f64>) {
+fn write_cost(page: &mut String, what: &str, cost: &Cost, timed: Option<&Timed>) {
     let calls: Vec<_> = cost.calls.iter().map(|(call, count)| format!("{count} × {call}")).collect();
     let Cost { read, write, index, .. } = cost;
-    let time = millis.map(|millis| format!("{millis:.0} ms")).unwrap_or_default();
-    let _ =
-        writeln!(page, "| {what} | {} | {read} | {} | {index} | {time} |", calls.join(", "), write + index);
+    let time = timed.map(|timed| format!("{:.0} ms", timed.millis)).unwrap_or_default();
+    let peak = timed.map(|timed| format!("{:.1} MB", ratio(timed.peak, 1024))).unwrap_or_default();
+    let (calls, write) = (calls.join(", "), write + index);
+    let _ = writeln!(page, "| {what} | {calls} | {read} | {write} | {index} | {time} | {peak} |");
 }
 
 fn write_limits(page: &mut String, limits: &Limits) {
-    *page += "\n## Limits\n\nThe lists of 100,000 flows are above. The largest flow that a body can hold:\n\n\
-              | request | calls | read units | write units | of them of the index | time here |\n|---|---|---|---|---|---|\n";
-    let Limits { bytes, nodes, create, read, owners, hot } = limits;
-    for (what, timed) in [("create", create), ("read", read)] {
-        let what = format!("{what} a flow of {nodes} nodes, {bytes} bytes");
-        write_cost(page, &what, &timed.cost, Some(timed.millis));
+    *page += "\n## Limits\n\nThe lists of 100,000 flows are above. The largest flow that a body can hold, and a page of as many of \
+              them as fit an answer of 6 MB:\n\n\
+              | request | calls | read units | write units | of them of the index | time here | most memory |\n|---|---|---|---|---|---|---|\n";
+    let Limits { bytes, nodes, create, read, list, owners, hot } = limits;
+    for (what, timed) in [("create a flow", create), ("read a flow", read), ("a page of flows", list)] {
+        let what = format!("{what} of {nodes} nodes, {bytes} bytes");
+        write_cost(page, &what, &timed.cost, Some(timed));
     }
     let _ = writeln!(
         page,

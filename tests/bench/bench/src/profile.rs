@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use crate::http::Error;
 use crate::measure::WARM;
@@ -14,8 +15,20 @@ const FILE: &str = "tests/bench/profiles.json";
 /// So many crates are told apart.
 const CRATES: usize = 10;
 
-/// The instructions of a warm request by crate, of each function.
-pub(crate) type Profiles = BTreeMap<String, BTreeMap<String, u64>>;
+/// What verifies a token, with all that it calls.
+const VERIFICATION: &str = "jsonwebtoken::decoding::decode";
+
+/// By function.
+pub(crate) type Profiles = BTreeMap<String, Instructions>;
+
+/// The instructions of a warm request.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Instructions {
+    /// By the crate that executes them; the largest.
+    pub(crate) crates: BTreeMap<String, u64>,
+    /// Of all of them those that verify the token.
+    pub(crate) verification: u64,
+}
 
 /// A function that was built with its symbols.
 #[derive(Args)]
@@ -35,19 +48,23 @@ impl Profile {
         let folder = places.profiles()?;
         let mut crates = BTreeMap::new();
         function.instructions(world, &folder).await?;
-        let read =
-            |phase| std::fs::read_to_string(folder.join(format!("{}-{phase}.callgrind", self.function)));
-        let (one, many) = (by_crate(&read("first")?), by_crate(&read("warm")?));
-        for (name, count) in many {
-            let count = count.saturating_sub(one.get(&name).copied().unwrap_or_default()) / WARM as u64;
-            crates.insert(name, count);
+        let read = |phase| {
+            let file = folder.join(format!("{}-{phase}.callgrind", self.function));
+            Ok::<_, Error>(Counts::read(&std::fs::read_to_string(file)?))
+        };
+        let (one, many) = (read("first")?, read("warm")?);
+        let each = |one: u64, many: u64| many.saturating_sub(one) / WARM as u64;
+        for (name, count) in many.crates {
+            let before = one.crates.get(&name).copied().unwrap_or_default();
+            crates.insert(name, each(before, count));
         }
+        let verification = each(one.verification, many.verification);
         let mut largest: Vec<_> = crates.values().copied().collect();
         largest.sort_unstable_by(|a, b| b.cmp(a));
         let least = largest.get(CRATES).copied().unwrap_or_default();
         crates.retain(|_, count| *count > least);
         let mut profiles = read_all(&places.root)?;
-        profiles.insert(self.function, crates);
+        profiles.insert(self.function, Instructions { crates, verification });
         Ok(std::fs::write(places.root.join(FILE), serde_json::to_string_pretty(&profiles)? + "\n")?)
     }
 }
@@ -61,28 +78,43 @@ pub(crate) fn read_all(root: &Path) -> Result<Profiles, Error> {
     Ok(serde_json::from_slice(&std::fs::read(file)?)?)
 }
 
-/// What callgrind has written, without what is called: names are given once and are numbers afterwards.
-fn by_crate(profile: &str) -> BTreeMap<String, u64> {
-    let mut names: HashMap<&str, String> = HashMap::new();
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut current, mut is_call) = (String::new(), false);
-    for line in profile.lines() {
-        if let Some(name) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
-            let (number, name) = name.split_once(' ').unwrap_or((name, ""));
-            let name = names.entry(number).or_insert_with(|| crate_of(name));
-            if line.starts_with("fn=") {
-                current.clone_from(name);
-            }
-        } else if line.starts_with("calls=") {
-            is_call = true;
-        } else if line.starts_with(|start: char| start.is_ascii_digit() || "+-*".contains(start)) {
-            let count = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
-            if !std::mem::take(&mut is_call) {
-                *counts.entry(current.clone()).or_default() += count.unwrap_or_default();
+/// What callgrind has written.
+#[derive(Default)]
+struct Counts {
+    crates: BTreeMap<String, u64>,
+    verification: u64,
+}
+
+impl Counts {
+    /// Names are given once and are numbers afterwards. The line after `calls=` is what the called function
+    /// takes with all that it calls, every other one is what the function takes by itself.
+    fn read(profile: &str) -> Self {
+        let mut names: HashMap<&str, (String, bool)> = HashMap::new();
+        let (mut current, mut called, mut is_call) = (String::new(), false, false);
+        let mut counts = Self::default();
+        for line in profile.lines() {
+            if let Some(name) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
+                let (number, name) = name.split_once(' ').unwrap_or((name, ""));
+                let (of, verifies) =
+                    names.entry(number).or_insert_with(|| (crate_of(name), name == VERIFICATION));
+                if line.starts_with("fn=") {
+                    current.clone_from(of);
+                } else {
+                    called = *verifies;
+                }
+            } else if line.starts_with("calls=") {
+                is_call = true;
+            } else if line.starts_with(|start: char| start.is_ascii_digit() || "+-*".contains(start)) {
+                let count = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+                if !std::mem::take(&mut is_call) {
+                    *counts.crates.entry(current.clone()).or_default() += count;
+                } else if called {
+                    counts.verification += count;
+                }
             }
         }
+        counts
     }
-    counts
 }
 
 /// The first part of a path, such as of `<alloc::string::String as core::fmt::Write>::write_str`.
@@ -104,9 +136,10 @@ mod tests {
 
     #[test]
     fn instructions_belong_to_the_crate_that_executes_them() {
-        let profile = "fn=(1) core::str::from_utf8\n0 5\ncfn=(2) <&aws_lc_rs::digest::Digest as x>::y\ncalls=1 0\n0 70\n0 1\nfn=(2)\n0 70\nfn=(3) ZSTD_decompress\n+3 2\n";
-        let counts = by_crate(profile);
+        let profile = "fn=(1) core::str::from_utf8\n0 5\ncfn=(2) <&aws_lc_rs::digest::Digest as x>::y\ncalls=1 0\n0 70\n0 1\nfn=(2)\n0 70\nfn=(3) ZSTD_decompress\n+3 2\ncfn=(4) jsonwebtoken::decoding::decode\ncalls=1 0\n0 9\n";
+        let counts = Counts::read(profile);
         let expected = [("aws_lc_rs", 70), ("core", 6), ("zstd", 2)];
-        assert_eq!(counts, expected.map(|(name, count)| (name.to_owned(), count)).into());
+        assert_eq!(counts.crates, expected.map(|(name, count)| (name.to_owned(), count)).into());
+        assert_eq!(counts.verification, 9);
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::dynamodb::DynamoDb;
 use crate::http::{Error, Http};
 use crate::lambda::Events;
+use crate::units::Item;
 
 const ISSUER: &str = "https://id.example.com/";
 const AUDIENCE: &str = "flows";
@@ -184,6 +185,14 @@ impl World {
         let answer = self.request("POST", "/flows", (user, tenant), Some(flow)).await?;
         let body: Value = serde_json::from_slice(answer.body())?;
         Ok(body["data"]["id"].as_str().ok_or_else(|| format!("the flow was not stored: {body}"))?.to_owned())
+    }
+
+    /// The head of a flow of 4 KB that was just stored.
+    pub(crate) async fn head_of_new_flow(&self) -> Result<Item, Error> {
+        let id = self.store(&self.flow, "anna", "acme").await?;
+        let key = json!({"pk": {"S": format!("FLOW#{id}")}, "sk": {"S": "HEAD"}});
+        let answer = self.dynamodb.call("GetItem", &json!({"TableName": TABLE, "Key": key})).await?;
+        Ok(answer["Item"].as_object().ok_or("no head")?.clone())
     }
 
     /// Stores flows of 4 KB over HTTP and gives their ids.

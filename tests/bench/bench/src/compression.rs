@@ -1,0 +1,168 @@
+//! What compressing documents saves and takes: none, zstd, and zstd with the dictionary.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::process::Command;
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::dict::{DecoderDictionary, EncoderDictionary};
+
+use crate::http::Error;
+use crate::units;
+use crate::world::World;
+
+const DICTIONARY: &str = "shared/src/store/dictionary-1.txt";
+/// As `shared/src/store/packing.rs` has them.
+const LEVEL: i32 = 4;
+const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
+/// Documents under callgrind, beside the first.
+const TIMES: u64 = 20;
+
+/// By name of the way.
+pub(crate) type Compression = BTreeMap<String, Compressed>;
+
+/// What one way makes of the usual flow.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Compressed {
+    /// Of the document.
+    pub(crate) document: usize,
+    /// Of the head with it.
+    pub(crate) head: usize,
+    /// Of writing the head in a transaction.
+    pub(crate) write: f64,
+    pub(crate) read: f64,
+    /// Instructions.
+    pub(crate) pack: u64,
+    pub(crate) unpack: u64,
+}
+
+/// Compresses a file; what is executed is counted.
+#[derive(Args)]
+pub(crate) struct Compress {
+    /// The document
+    file: PathBuf,
+    /// Which way
+    way: Way,
+    /// What is done again and again
+    #[arg(long)]
+    unpack: bool,
+    #[arg(long)]
+    times: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Way {
+    None,
+    Zstd,
+    Dictionary,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zstd => "zstd",
+            Self::Dictionary => "dictionary",
+        }
+    }
+}
+
+/// Both directions of one way.
+struct Packing {
+    way: Way,
+    encoder: EncoderDictionary<'static>,
+    decoder: DecoderDictionary<'static>,
+}
+
+impl Packing {
+    fn new(root: &Path, way: Way) -> Result<Self, Error> {
+        let dictionary =
+            if way == Way::Dictionary { std::fs::read(root.join(DICTIONARY))? } else { Vec::new() };
+        let encoder = EncoderDictionary::copy(&dictionary, LEVEL);
+        Ok(Self { way, encoder, decoder: DecoderDictionary::copy(&dictionary) })
+    }
+
+    fn pack(&self, json: &[u8]) -> Result<Vec<u8>, Error> {
+        match self.way {
+            Way::None => Ok(json.to_vec()),
+            _ => Ok(Compressor::with_prepared_dictionary(&self.encoder)?.compress(json)?),
+        }
+    }
+
+    fn unpack(&self, packed: &[u8]) -> Result<Vec<u8>, Error> {
+        match self.way {
+            Way::None => Ok(packed.to_vec()),
+            _ => Ok(Decompressor::with_prepared_dictionary(&self.decoder)?
+                .decompress(packed, MAX_UNPACKED_BYTES)?),
+        }
+    }
+}
+
+impl Compress {
+    pub(crate) fn run(&self, root: &Path) -> Result<(), Error> {
+        let packing = Packing::new(root, self.way)?;
+        let json = std::fs::read(&self.file)?;
+        let packed = packing.pack(&json)?;
+        for _ in 0..self.times {
+            std::hint::black_box(if self.unpack { packing.unpack(&packed) } else { packing.pack(&json) }?);
+        }
+        Ok(())
+    }
+}
+
+/// Of the usual flow, as the local server stores it.
+pub(crate) async fn measure(root: &Path, world: &World) -> Result<Compression, Error> {
+    let mut head = world.head_of_new_flow().await?;
+    let stored = STANDARD.decode(head["document"]["B"].as_str().ok_or("no document")?)?;
+    // The first byte says with which dictionary.
+    let json = Packing::new(root, Way::Dictionary)?.unpack(stored.get(1..).unwrap_or_default())?;
+    let file = world.folder.path().join("document.json");
+    std::fs::write(&file, &json)?;
+    let mut compression = Compression::new();
+    for way in [Way::None, Way::Zstd, Way::Dictionary] {
+        let packed = Packing::new(root, way)?.pack(&json)?;
+        head["document"] = json!({"B": STANDARD.encode(&packed)});
+        let size = units::size(&head);
+        let compressed = Compressed {
+            document: packed.len(),
+            head: size,
+            write: units::write(size, true),
+            read: units::read(size, true),
+            pack: executed(root, world, &file, way, false).await?,
+            unpack: executed(root, world, &file, way, true).await?,
+        };
+        compression.insert(way.name().into(), compressed);
+    }
+    Ok(compression)
+}
+
+/// Instructions of one more document.
+async fn executed(root: &Path, world: &World, file: &Path, way: Way, unpack: bool) -> Result<u64, Error> {
+    let mut counts = Vec::new();
+    for times in [1, 1 + TIMES] {
+        let out = world.folder.path().join("compress.callgrind");
+        let mut command = Command::new("valgrind");
+        command
+            .args(["--tool=callgrind".into(), format!("--callgrind-out-file={}", out.display())])
+            .arg(std::env::current_exe()?)
+            .args(["--root".as_ref(), root.as_os_str()])
+            .args(["--server", "", "--functions", "", "--baselines", "", "compress"])
+            .arg(file)
+            .args([way.name(), "--times", &times.to_string()])
+            .stderr(std::process::Stdio::null());
+        if unpack {
+            command.arg("--unpack");
+        }
+        if !command.status().await?.success() {
+            return Err(format!("{} failed", way.name()).into());
+        }
+        counts.push(crate::measure::total(&out)?);
+    }
+    let [one, many] = counts[..] else { return Err("no counts".into()) };
+    Ok(many.saturating_sub(one) / TIMES)
+}
