@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use lambda_http::http::{HeaderValue, Method, StatusCode, header};
+use lambda_http::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, LambdaEvent, RequestExt, Service, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -20,6 +20,8 @@ pub type Request = lambda_http::Request;
 /// An answer as a handler gives it.
 pub type Response = lambda_http::Response<lambda_http::Body>;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const VERSION: HeaderName = HeaderName::from_static("x-api-version");
 /// The version of the contract.
 const API_VERSION: HeaderValue = HeaderValue::from_static("1");
 /// Paths in answers are cut after this many characters.
@@ -115,9 +117,9 @@ where
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&request_id) {
-        headers.insert("x-request-id", id);
+        headers.insert(REQUEST_ID, id);
     }
-    headers.insert("x-api-version", API_VERSION);
+    headers.insert(VERSION, API_VERSION);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     telemetry::answered(&route, &request_id, response.status(), start.elapsed());
     response

@@ -45,6 +45,8 @@ pub enum AuthError {
 pub struct Verifier {
     settings: AuthSettings,
     keys: Keys,
+    /// Of every token; which algorithm is the token's own business, within what its key allows.
+    validation: Validation,
 }
 
 impl Verifier {
@@ -53,7 +55,11 @@ impl Verifier {
     /// # Errors
     /// When fixed keys cannot be read.
     pub fn new(settings: AuthSettings) -> Result<Self, KeyError> {
-        Ok(Self { keys: Keys::open(&settings.keys)?, settings })
+        let mut validation = Validation { leeway: LEEWAY, validate_nbf: true, ..Validation::default() };
+        validation.set_issuer(&[&settings.issuer]);
+        validation.set_audience(&settings.audiences);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        Ok(Self { keys: Keys::open(&settings.keys)?, settings, validation })
     }
 
     /// Fetches the keys before the first token, if they come from a URL.
@@ -81,12 +87,7 @@ impl Verifier {
         let key = self.keys.find(header.kid.as_deref()).await.map_err(AuthError::NoKeys)?;
         let key = key.filter(|key| key.algorithms.contains(&header.alg)).ok_or(AuthError::InvalidToken)?;
 
-        let mut validation = Validation::new(header.alg);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
-        validation.set_issuer(&[&self.settings.issuer]);
-        validation.set_audience(&self.settings.audiences);
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        let validation = Validation { algorithms: vec![header.alg], ..self.validation.clone() };
         let claims = decode(token, &key.decoding, &validation).map_err(|_| AuthError::InvalidToken)?.claims;
         self.caller(&claims).ok_or(AuthError::InvalidToken)
     }

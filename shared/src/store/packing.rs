@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::get_frame_content_size;
 
 use super::Error;
 
@@ -31,10 +32,18 @@ pub(super) fn pack(json: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, Error> {
-    let json = match packed.strip_prefix(&[NUMBER]) {
-        Some(frame) => Decompressor::with_prepared_dictionary(&DECODER)
-            .and_then(|mut with| with.decompress(frame, MAX_UNPACKED_BYTES)),
-        None => zstd::bulk::decompress(packed, MAX_UNPACKED_BYTES),
+    let (frame, has_dictionary) = match packed.strip_prefix(&[NUMBER]) {
+        Some(frame) => (frame, true),
+        None => (packed, false),
+    };
+    // What a frame says of its size is as much memory as is taken: asked for the most there is, the allocator
+    // would tidy up with every document.
+    let size = get_frame_content_size(frame).ok().flatten().and_then(|size| size.try_into().ok());
+    let size = size.unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
+    let json = if has_dictionary {
+        Decompressor::with_prepared_dictionary(&DECODER).and_then(|mut with| with.decompress(frame, size))
+    } else {
+        zstd::bulk::decompress(frame, size)
     };
     json.map_err(|error| Error::Unreadable(error.into()))
 }

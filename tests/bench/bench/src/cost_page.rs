@@ -218,8 +218,7 @@ impl Book<'_> {
         let mut page = format!(
             "# Cost\n\nWritten by `tests/bench/run cost`; no figure is typed. Every function runs once, its calls, capacity units, log \
              and answer are\ncounted, and `tests/bench/prices.json` has the prices and all that is assumed: US dollars, {}, on demand, \
-             arm64. **Free tiers are not\ncounted**; taxes, support and discounts neither.\n\
-             The functions were built without optimisation for the figures that are committed: *Lambda* is too high.\n\n",
+             arm64. **Free tiers are not\ncounted**; taxes, support and discounts neither.\n\n",
             self.prices.region
         );
         writeln!(page, "## Nobody uses it\n\n| a month | $ |\n|---|---|")?;
