@@ -151,7 +151,7 @@ async fn executed(root: &Path, world: &World, file: &Path, way: Way, unpack: boo
             .args(["--tool=callgrind".into(), format!("--callgrind-out-file={}", out.display())])
             .arg(std::env::current_exe()?)
             .args(["--root".as_ref(), root.as_os_str()])
-            .args(["--server", "", "--functions", "", "--baselines", "", "compress"])
+            .args(["--server", ".", "--functions", ".", "--baselines", ".", "compress"])
             .arg(file)
             .args([way.name(), "--times", &times.to_string()])
             .stderr(std::process::Stdio::null());

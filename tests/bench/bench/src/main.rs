@@ -210,6 +210,9 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
             row.cost = Some(function.cost(world).await?);
         }
     }
+    if wants(Part::Compression) {
+        figures.compression = compression::measure(&places.root, world).await?;
+    }
     if wants(Part::Wall) {
         eprintln!("wall time");
         world.provide_inactive(measure::ROUNDS * (1 + measure::TIMED)).await?;
@@ -223,9 +226,6 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
     if wants(Part::Limits) {
         eprintln!("limits");
         figures.limits = Some(Limits::measure(places, world).await?);
-    }
-    if wants(Part::Compression) {
-        figures.compression = compression::measure(&places.root, world).await?;
     }
     // Takes longest: what there is has been written by then.
     places.write(&figures)?;
