@@ -228,12 +228,12 @@ struct AnsweredMeta {
 
 /// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
 pub(super) fn etag(flow: &Flow<impl StoredDocument>) -> Result<String, Problem> {
-    Ok(version_etag(flow.revision, flow.document.hash()?))
+    Ok(version_etag(flow.revision, flow.document.tag()?))
 }
 
-/// The entity tag of a version whose document has this hash.
-pub(super) fn version_etag(revision: u64, hash: &str) -> String {
-    format!("\"{revision}-{}\"", hash.get(..8).unwrap_or_default())
+/// The entity tag of a version whose document has this tag.
+pub(super) fn version_etag(revision: u64, tag: &str) -> String {
+    format!("\"{revision}-{tag}\"")
 }
 
 fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Problem> {

@@ -10,7 +10,7 @@ use super::list::{listed, page_meta};
 use super::parameters::Parameters;
 use super::respond::{json as answer, not_modified, version_etag};
 use super::{App, Problem, Request, Response, Wording, cursor, scope};
-use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, json_patch};
+use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, json_patch, tag_of};
 use crate::identity::Caller;
 use crate::store::Version;
 
@@ -128,7 +128,7 @@ pub fn version_response(
         meta: Value,
     }
 
-    let etag = version_etag(version.revision, &version.hash);
+    let etag = version_etag(version.revision, &tag_of(&version.hash));
     let mut response = if none_match(request, &etag) {
         not_modified()
     } else {

@@ -190,8 +190,8 @@ pub struct Stored {
     pub json: String,
     /// The same as the table has it.
     pub packed: Vec<u8>,
-    /// What [`StoredDocument::hash`] gives, where it was stored.
-    pub hash: Option<String>,
+    /// What [`StoredDocument::tag`] gives, where it was stored.
+    pub tag: Option<String>,
     /// The ids of its owners, where they were stored.
     pub owners: Option<Vec<String>>,
 }
@@ -210,27 +210,35 @@ pub trait StoredDocument: Sized {
     /// When it cannot be written.
     fn json(&self) -> Result<&str, serde_json::Error>;
 
-    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
+    /// The beginning of [`FinalDocument::hash`], 8 characters: enough to tell two states of a flow apart.
     ///
     /// # Errors
     /// When it cannot be written as JSON.
-    fn hash(&self) -> Result<&str, serde_json::Error>;
+    fn tag(&self) -> Result<&str, serde_json::Error>;
 
     /// Whether `id` is among the owners.
     fn is_owned_by(&self, id: &str) -> bool;
 }
 
-/// A document that does not change any more, with what was made of it: its JSON, the name of that, and how
-/// the table has it, each once or kept as it was read.
+/// A document that does not change any more, with what was made of it: its JSON, a tag of that, and how the
+/// table has it, each once or kept as it was read.
 #[derive(Clone, Debug)]
 pub struct FinalDocument {
     document: Document,
     json: OnceLock<String>,
-    hash: OnceLock<String>,
+    tag: OnceLock<String>,
     packed: OnceLock<Vec<u8>>,
 }
 
 impl FinalDocument {
+    /// A short name for its JSON, the same for the same text (24 characters of SHA-256 in base64url).
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
+        Ok(hash(self.json()?))
+    }
+
     /// As the table has it, or is to have it after `pack`.
     ///
     /// # Errors
@@ -249,7 +257,7 @@ impl StoredDocument for FinalDocument {
         Ok(Self {
             document: serde_json::from_str(&stored.json)?,
             json: stored.json.into(),
-            hash: stored.hash.map_or_else(OnceLock::new, OnceLock::from),
+            tag: stored.tag.map_or_else(OnceLock::new, OnceLock::from),
             packed: stored.packed.into(),
         })
     }
@@ -262,12 +270,12 @@ impl StoredDocument for FinalDocument {
         Ok(self.json.get_or_init(|| json))
     }
 
-    fn hash(&self) -> Result<&str, serde_json::Error> {
-        if let Some(hash) = self.hash.get() {
-            return Ok(hash);
+    fn tag(&self) -> Result<&str, serde_json::Error> {
+        if let Some(tag) = self.tag.get() {
+            return Ok(tag);
         }
-        let hash = hash(self.json()?);
-        Ok(self.hash.get_or_init(|| hash))
+        let tag = tag_of(&self.hash()?);
+        Ok(self.tag.get_or_init(|| tag))
     }
 
     fn is_owned_by(&self, id: &str) -> bool {
@@ -279,12 +287,12 @@ impl StoredDocument for FinalDocument {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShownDocument {
     json: String,
-    hash: String,
+    tag: String,
     owners: Vec<String>,
 }
 
 impl StoredDocument for ShownDocument {
-    fn read(Stored { json, packed: _, hash, owners }: Stored) -> Result<Self, serde_json::Error> {
+    fn read(Stored { json, packed: _, tag, owners }: Stored) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Owners {
             owners: Vec<Owner>,
@@ -294,20 +302,25 @@ impl StoredDocument for ShownDocument {
             Some(owners) => owners,
             None => serde_json::from_str::<Owners>(&json)?.owners.into_iter().map(|owner| owner.id).collect(),
         };
-        Ok(Self { hash: hash.unwrap_or_else(|| self::hash(&json)), json, owners })
+        Ok(Self { tag: tag.unwrap_or_else(|| tag_of(&hash(&json))), json, owners })
     }
 
     fn json(&self) -> Result<&str, serde_json::Error> {
         Ok(&self.json)
     }
 
-    fn hash(&self) -> Result<&str, serde_json::Error> {
-        Ok(&self.hash)
+    fn tag(&self) -> Result<&str, serde_json::Error> {
+        Ok(&self.tag)
     }
 
     fn is_owned_by(&self, id: &str) -> bool {
         self.owners.iter().any(|owner| owner == id)
     }
+}
+
+/// The tag of what has this hash.
+pub(crate) fn tag_of(hash: &str) -> String {
+    hash.chars().take(8).collect()
 }
 
 fn hash(json: &str) -> String {
@@ -325,7 +338,7 @@ impl Deref for FinalDocument {
 
 impl From<Document> for FinalDocument {
     fn from(document: Document) -> Self {
-        Self { document, json: OnceLock::new(), hash: OnceLock::new(), packed: OnceLock::new() }
+        Self { document, json: OnceLock::new(), tag: OnceLock::new(), packed: OnceLock::new() }
     }
 }
 

@@ -17,6 +17,7 @@ mod view;
 pub(crate) use cast::Reader;
 pub use credentials::CredentialCheck;
 pub use diff::{Difference, json_patch};
+pub(crate) use document::tag_of;
 pub use document::{
     Document, Edge, EdgeConfig, Field, FinalDocument, Graph, Json, Node, Owner, ShownDocument, Stored,
     StoredDocument,

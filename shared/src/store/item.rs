@@ -82,9 +82,10 @@ struct LiveItem {
     /// The document as JSON, compressed with zstd.
     #[serde(with = "serde_bytes")]
     document: Vec<u8>,
-    /// What routes need of the document that only show it. Earlier versions did not store it.
+    /// What routes need of the document that only show it: its tag, and who owns it where that is not the
+    /// same as the stewards. Earlier versions stored neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    hash: Option<String>,
+    tag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owners: Option<Vec<String>>,
     revision: u64,
@@ -137,11 +138,12 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
     if document.len() + stewards > MAX_PACKED_BYTES {
         return Err(Error::TooLarge);
     }
+    let owners: Vec<_> = flow.document.owners.iter().map(|owner| owner.id.clone()).collect();
     let item = LiveItem {
         id: flow.id,
         document: document.into(),
-        hash: Some(flow.document.hash().map_err(unreadable)?.into()),
-        owners: Some(flow.document.owners.iter().map(|owner| owner.id.clone()).collect()),
+        tag: Some(flow.document.tag().map_err(unreadable)?.into()),
+        owners: Some(owners).filter(|owners| *owners != flow.stewards),
         revision: flow.revision,
         sequence: flow.sequence,
         status: flow.status,
@@ -182,12 +184,12 @@ fn unreadable(error: serde_json::Error) -> Error {
 
 pub(super) fn unpack_document<D: StoredDocument>(
     packed: Vec<u8>,
-    hash: Option<String>,
+    tag: Option<String>,
     owners: Option<Vec<String>>,
 ) -> Result<D, Error> {
     let json =
         String::from_utf8(packing::unpack(&packed)?).map_err(|error| Error::Unreadable(error.into()))?;
-    D::read(Stored { json, packed, hash, owners }).map_err(unreadable)
+    D::read(Stored { json, packed, tag, owners }).map_err(unreadable)
 }
 
 pub(super) fn tombstone_item(tombstone: &Tombstone<FlowId>) -> Result<Item, Error> {
@@ -214,10 +216,11 @@ pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Resu
         .deleted_at
         .zip(item.expires_at)
         .map(|(at, seconds)| Deletion { at, expires_at: Timestamp::from_millis(seconds * 1000) });
+    let owners = item.owners.or_else(|| item.tag.as_ref().map(|_| item.stewards.clone()));
     let head = if deletion.is_some() { Head::Deleted } else { Head::Live };
     Ok(head(Box::new(Flow {
         id: item.id,
-        document: unpack_document(item.document, item.hash, item.owners)?,
+        document: unpack_document(item.document, item.tag, owners)?,
         revision: item.revision,
         sequence: item.sequence,
         status: item.status,
@@ -342,4 +345,44 @@ pub(super) fn search_text(text: &str) -> String {
     let letters =
         text.chars().filter(|letter| !TEXT_SEPARATOR.contains(*letter)).flat_map(char::to_lowercase);
     letters.map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{ComponentCheck, Document, ShownDocument, read_fields};
+    use crate::identity::Caller;
+
+    fn flow() -> Flow {
+        let body = serde_json::from_str(r#"{"graph":{"nodes":[{"id":"a"}]}}"#).unwrap();
+        let caller = Caller::new("anna", Some("acme"), []);
+        Flow::create(&caller, read_fields(body).unwrap(), ComponentCheck::AtStart).unwrap()
+    }
+
+    #[test]
+    fn a_head_says_who_owns_the_flow_and_earlier_ones_do_too() {
+        let mut given = flow();
+        let mut document: Document = (*given.document).clone();
+        document.owners.swap_remove(0);
+        document.owners[0].id = "ben".into();
+        given.document = document.into();
+        for (flow, owner, stranger, attributes) in
+            [(flow(), "anna", "ben", ["tag"].as_slice()), (given, "ben", "anna", &["tag", "owners"])]
+        {
+            let head = live_item(&flow).unwrap();
+            let mut earlier = head.clone();
+            earlier.retain(|name, _| !["tag", "owners"].contains(&name.as_str()));
+            let mut found: Vec<_> = head.keys().filter(|name| !earlier.contains_key(*name)).collect();
+            found.sort_unstable_by(|a, b| b.cmp(a));
+            assert_eq!(found, attributes);
+            for item in [head, earlier] {
+                let shown: Flow<ShownDocument> = read_head(item.clone()).unwrap().live().unwrap();
+                let read: Flow = read_head(item).unwrap().live().unwrap();
+                assert_eq!(read, flow);
+                assert_eq!(shown.document.tag().unwrap(), &flow.document.hash().unwrap()[..8]);
+                assert_eq!(shown.document.json().unwrap(), flow.document.json().unwrap());
+                assert!(shown.document.is_owned_by(owner) && !shown.document.is_owned_by(stranger));
+            }
+        }
+    }
 }

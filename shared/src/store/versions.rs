@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD};
 use super::{Error, Item, Store, error, item};
-use crate::flow::{Actor, FinalDocument, Flow, FlowId, StoredDocument, Timestamp};
+use crate::flow::{Actor, FinalDocument, Flow, FlowId, Timestamp, tag_of};
 
 /// Items deleted at once.
 const CONCURRENCY: usize = 8;
@@ -79,7 +79,7 @@ impl Version {
             author: flow.author.clone(),
             created_at: flow.updated_at,
             summary: flow.summary.clone(),
-            hash: flow.document.hash()?.into(),
+            hash: flow.document.hash()?,
         })
     }
 }
@@ -144,7 +144,7 @@ impl Store {
         let Some(version) = found else { return Ok(None) };
         let body = self.item(keys::item(&partition, &keys::body(&version.hash))).await?;
         let Some(body) = body.map(item::read::<BodyItem>).transpose()? else { return Ok(None) };
-        let document = item::unpack_document(body.document, Some(version.hash.clone()), None)?;
+        let document = item::unpack_document(body.document, Some(tag_of(&version.hash)), None)?;
         Ok(Some((version, document)))
     }
 
