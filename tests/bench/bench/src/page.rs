@@ -28,7 +28,7 @@ impl Figures {
     fn page(&self, levers: &Levers, profiles: &Profiles) -> String {
         let mut page = format!(
             "# Performance\n\nWritten by `tests/bench/run`; no figure is typed. Instructions are counted by callgrind on {}, the median of \
-             three runs, with DynamoDB behind\nTLS on the same machine, RS256 tokens, and flows of 4 KB with two owners. list-flows lists a page \
+             three runs (of D, whose threads take turns as they like, of nine), with DynamoDB behind\nTLS on the same machine, RS256 tokens, and flows of 4 KB with two owners. list-flows lists a page \
              of 20 out of 60 flows.\nH is a hello world with `lambda_runtime`; D is the same read as get-flow's with the defaults of \
              `aws-config`, the SDK and\n`lambda_http`, which checks no token.\n",
             self.architecture,

@@ -15,8 +15,8 @@ const FILE: &str = "tests/bench/profiles.json";
 /// So many crates are told apart.
 const CRATES: usize = 10;
 
-/// What verifies a token, with all that it calls.
-const VERIFICATION: &str = "jsonwebtoken::decoding::decode";
+/// What the name of AWS-LC's function ends with that verifies a signature, with all that it calls.
+const VERIFICATION: &str = "_EVP_DigestVerify";
 
 /// By function.
 pub(crate) type Profiles = BTreeMap<String, Instructions>;
@@ -26,7 +26,7 @@ pub(crate) type Profiles = BTreeMap<String, Instructions>;
 pub(crate) struct Instructions {
     /// By the crate that executes them; the largest.
     pub(crate) crates: BTreeMap<String, u64>,
-    /// Of all of them those that verify the token.
+    /// Of all of them those that verify the token's signature.
     pub(crate) verification: u64,
 }
 
@@ -96,7 +96,7 @@ impl Counts {
             if let Some(name) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
                 let (number, name) = name.split_once(' ').unwrap_or((name, ""));
                 let (of, verifies) =
-                    names.entry(number).or_insert_with(|| (crate_of(name), name == VERIFICATION));
+                    names.entry(number).or_insert_with(|| (crate_of(name), name.ends_with(VERIFICATION)));
                 if line.starts_with("fn=") {
                     current.clone_from(of);
                 } else {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn instructions_belong_to_the_crate_that_executes_them() {
-        let profile = "fn=(1) core::str::from_utf8\n0 5\ncfn=(2) <&aws_lc_rs::digest::Digest as x>::y\ncalls=1 0\n0 70\n0 1\nfn=(2)\n0 70\nfn=(3) ZSTD_decompress\n+3 2\ncfn=(4) jsonwebtoken::decoding::decode\ncalls=1 0\n0 9\n";
+        let profile = "fn=(1) core::str::from_utf8\n0 5\ncfn=(2) <&aws_lc_rs::digest::Digest as x>::y\ncalls=1 0\n0 70\n0 1\nfn=(2)\n0 70\nfn=(3) ZSTD_decompress\n+3 2\ncfn=(4) aws_lc_0_47_0_EVP_DigestVerify\ncalls=1 0\n0 9\n";
         let counts = Counts::read(profile);
         let expected = [("aws_lc_rs", 70), ("core", 6), ("zstd", 2)];
         assert_eq!(counts.crates, expected.map(|(name, count)| (name.to_owned(), count)).into());

@@ -153,7 +153,7 @@ impl Throttle {
             }
         }
         text += "\nThe template takes the cheapest size for what holds one flow and waits most of the time (get-flow, start-flow and stop-flow). \
-                 list-flows\ntakes the next one, with which half of the pages come much sooner and as many large flows fit as an answer holds. \
+                 list-flows\ntakes the next one: pages come sooner, and those of large flows have room. \
                  create-flow takes more\nthan its usual flow needs, because a body of a megabyte keeps a processor busy; so do the functions that take many \
                  flows at once. All\nothers have the next size as well: they were not measured one by one.\n\n";
         Ok(text)
