@@ -418,9 +418,60 @@ async fn a_flow_is_patched_in_the_language_that_the_client_speaks() {
     ] {
         assert_eq!(send(media, body.clone()).await.status, 400, "{media} {body}");
     }
+    // Read as members, a patch would do something else than it says.
+    let secret = json!({"name": "n", "type": "API_KEY", "value": {"key": "k"}});
+    let secret = format!("/secrets/{}", api.post("/secrets", &token, secret).await.id());
+    for path in ["/flows/bulk", &secret] {
+        for media in [merge, "application/json-patch+json"] {
+            let header = ("content-type", media);
+            assert_eq!(
+                api.send_raw("PATCH", path, &token, &[header], "{}").await.status,
+                415,
+                "{path} {media}"
+            );
+        }
+    }
     // What was shown is what is put together: read-only members stay as they are.
     let whole = api.get(&path, &token).await.body["data"].clone();
     assert_eq!(send(merge, whole.clone()).await.body["data"], whole);
+}
+
+#[tokio::test]
+async fn a_rule_can_be_made_an_error_or_turned_off() {
+    let levels = "graph.cycle=error,graph.no_start=off,edge.self=off";
+    let options = Options { settings: vec![("RULE_LEVELS".into(), levels.into())], ..Options::default() };
+    let api = Api::start_local(options).await;
+    let token = api.token("anna", "acme", ALL);
+    let node = |id: &str| json!({"id": id, "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"});
+    let flow = |edges: Value| json!({"graph": {"nodes": [node("a"), node("b")], "edges": edges}});
+    let edge = |source: &str, target: &str| json!({"source": source, "target": target});
+    let good = flow(json!([edge("a", "b"), edge("b", "b")]));
+    let cycle = flow(json!([edge("a", "b"), edge("b", "a")]));
+
+    let created = api.post("/flows", &token, good.clone()).await;
+    assert_eq!((created.status, &created.body["meta"]), (201, &json!({})), "nothing is said of edge.self");
+    let path = format!("/flows/{}", created.id());
+    let operations = json!([{"op": "replace", "path": "/graph", "value": cycle["graph"]}]);
+    let mut item = cycle.clone();
+    item["id"] = json!(created.id());
+    let (json, merge, operated) =
+        ("application/json", "application/merge-patch+json", "application/json-patch+json");
+    for (method, path, media, body) in [
+        ("POST", "/flows", json, &cycle),
+        ("POST", "/flows?validateOnly=true", json, &cycle),
+        ("POST", "/flows", json, &json!([cycle])),
+        ("PUT", &*path, json, &cycle),
+        ("PATCH", &*path, json, &cycle),
+        ("PATCH", &*path, merge, &cycle),
+        ("PATCH", &*path, operated, &operations),
+    ] {
+        let refused = api.send_raw(method, path, &token, &[("content-type", media)], body.to_string()).await;
+        assert_eq!(refused.status, 400, "{method} {path} {media}");
+        assert!(refused.text.contains(r#""reason":"graph.cycle""#), "{method} {path} {media}: {refused:?}");
+    }
+    let bulk = api.patch("/flows/bulk", &token, json!([item])).await;
+    assert_eq!(bulk.body["data"][0]["errors"][0]["reason"], "graph.cycle", "{bulk:?}");
+    assert_eq!(api.get(&path, &token).await.body["data"]["graph"], good["graph"]);
 }
 
 #[tokio::test]

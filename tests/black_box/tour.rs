@@ -65,6 +65,11 @@ async fn go_back_and_forth(api: &Api, anna: &str, secret: &str) {
     let bulk = expect(200, api.patch("/flows/bulk?validateOnly=true", anna, item).await);
     assert_eq!(bulk.body["data"][0]["valid"], true, "{bulk:?}");
 
+    let stale = [("content-type", "application/json"), ("if-match", "\"1-x\"")];
+    let other = json!({"name": "other"}).to_string();
+    let told = expect(412, api.send_raw("PATCH", &path, anna, &stale, other).await);
+    assert!(told.header("etag").starts_with("\"2-"), "{told:?}");
+
     let versions = expect(200, api.get(&format!("{path}/versions"), anna).await);
     assert_eq!(versions.body["data"].as_array().unwrap().len(), 2, "{versions:?}");
     let first = format!("{path}/versions/1");

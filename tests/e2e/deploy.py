@@ -366,11 +366,16 @@ class Values:
         return self.dynamodb.query(TableName=self.stack.outputs()["TableName"], KeyConditionExpression="pk = :pk",
                                    ExpressionAttributeValues={":pk": {"S": f"FLOW#{id}"}}, ConsistentRead=True)["Items"]
 
-    def lose_head(self):
-        """Makes a flow with versions that is gone for good, as TTL does it; gives its id and whether there were any."""
+    def store_versions(self):
+        """Makes a flow with two versions; gives its id."""
         node = {"id": "a", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"}
         id = self("POST", "/flows", {"name": "first", "graph": {"nodes": [node]}})[1]["id"]
         self("PATCH", f"/flows/{id}", {"name": "second"})
+        return id
+
+    def lose_head(self):
+        """Makes a flow with versions that is gone for good, as TTL does it; gives its id and whether there were any."""
+        id = self.store_versions()
         self("DELETE", f"/flows/{id}")
         more = len(self.partition(id)) > 1
         self.dynamodb.delete_item(TableName=self.stack.outputs()["TableName"], Key={"pk": {"S": f"FLOW#{id}"}, "sk": {"S": "HEAD"}})
@@ -379,9 +384,22 @@ class Values:
     def purges(self, seconds=60):
         """What belongs to a flow goes with its head."""
         id, had_versions = self.lose_head()
+        return had_versions and self.keeps(id, 0, seconds)
+
+    def erases(self, seconds=60):
+        """What an administrator erases goes at once, but for the trace of it."""
+        id = self.store_versions()
+        had_versions = len(self.partition(id)) > 1
+        self.token, own = local("token", "--sub", "root-e2e", "--permissions", "all").strip(), self.token
+        status, _ = self("DELETE", f"/flows/{id}?purge=true")
+        self.token = own
+        return had_versions and status == 200 and self.keeps(id, 1, seconds)
+
+    def keeps(self, id, items, seconds):
+        """Whether no more than so many items of a flow are left soon."""
         end = time.monotonic() + seconds
-        while had_versions and time.monotonic() < end:
-            if not self.partition(id):
+        while time.monotonic() < end:
+            if len(self.partition(id)) <= items:
                 return True
             time.sleep(0.2)
         return False
@@ -673,6 +691,7 @@ def main():
         settle_secrets(stack)
         reconcile_runs(stack)
         check("what belongs to a flow goes with its head", Values(stack).purges())
+        check("what is erased goes with its versions", Values(stack).erases())
         compare_with_used(stack)
         redrive_and_restore(stack)
         remove_each_statement(stack)

@@ -102,6 +102,11 @@ async fn safety_nets(stack: &Stack, anna: &str, root: &str, note: &mut impl FnMu
         assert_eq!((status, &headers["idempotency-replayed"]), (201, &replayed));
         note(what);
     }
+    let many = json!([complete_flow("y")]);
+    let (status, ..) =
+        stack.request_with("create-flow", "POST /flows", "", anna, ("idempotency-key", "l"), many).await;
+    assert_eq!(status, 201);
+    note("create one flow of many under a key");
     let id = "5ca5c44c187c040010a9bb8b";
     let put = async |header: (&str, &str), body: Value| {
         stack.request_with("replace-flow", "PUT /flows/{id}", id, anna, header, body).await.0

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::{ALL, complete_flow};
 
+use crate::log::Log;
 use crate::stack::{Fault, LIMIT, Stack};
 
 async fn started(stack: &Stack, token: &str) -> String {
@@ -34,7 +35,11 @@ async fn a_start_or_stop_that_nobody_confirms_ends_inactive_with_a_reason() {
             let flow = get(&stack, &id, &anna).await;
             assert_eq!((&flow["status"], &flow["statusSince"]), (&json!(status), &since), "{flow}");
         }
+        let log = Log::start();
         stack.invoke_later("reconcile-flows", LIMIT).await;
+        let measured: Vec<_> = log.take().into_iter().filter(|line| line["message"] == "metric").collect();
+        assert_eq!(measured.len(), 1, "{measured:?}");
+        assert_eq!((&measured[0]["metric"], &measured[0]["value"]), (&json!("RunsGivenUp"), &json!(1)));
         let flow = get(&stack, &id, &anna).await;
         assert_eq!(flow["status"], "inactive");
         let reason = flow["statusReason"].as_str().unwrap();
@@ -56,6 +61,25 @@ async fn a_start_or_stop_that_nobody_confirms_ends_inactive_with_a_reason() {
         stack.invoke_later("reconcile-flows", Duration::from_hours(1)).await;
         assert_eq!(get(&stack, &id, &anna).await["status"], "active", "confirmed");
     }
+}
+
+#[tokio::test]
+async fn why_a_run_had_failed_is_said_also_when_its_stop_is_never_confirmed() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let id = started(&stack, &anna).await;
+    stack
+        .deliver("on-flow-status", "flow.failed", json!({"id": id, "reason": "out of memory"}))
+        .await
+        .unwrap();
+    let before = get(&stack, &id, &anna).await["statusReason"].as_str().unwrap().to_owned();
+    for _ in 0..4 {
+        stack.invoke_later("reconcile-flows", LIMIT).await;
+    }
+    let flow = get(&stack, &id, &anna).await;
+    let reason = flow["statusReason"].as_str().unwrap();
+    assert_eq!(flow["status"], "inactive");
+    assert!(reason.contains("did not confirm the stop") && reason.ends_with(&before), "{reason}");
 }
 
 #[tokio::test]

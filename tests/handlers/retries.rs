@@ -30,7 +30,7 @@ async fn happens_once(
     for calls in 1.. {
         let (id, body) = prepare().await;
         let before = count_effects(&id).await;
-        let key = format!("{route} {calls}");
+        let key = format!("{route} {calls} {}", body.is_array());
         let mut request = event(route, &id, &anna, &body);
         request["headers"][HEADER] = key.as_str().into();
         let crashed = stack.invoke_and_crash(calls, function, request.clone()).await;
@@ -86,6 +86,11 @@ async fn a_request_that_crashes_anywhere_and_comes_again_has_one_effect_and_one_
         (id.clone(), json!([id]))
     };
     happens_once(stack, ("start-flows", "POST /flows/multiple/start"), one, changes).await;
+    let running = async || {
+        let (id, _) = starting().await;
+        (id.clone(), json!([id]))
+    };
+    happens_once(stack, ("stop-flows", "POST /flows/multiple/stop"), running, changes).await;
 
     let two_versions = async || {
         let id = create(stack, anna, complete_flow("x")).await;
@@ -262,4 +267,74 @@ async fn of_many_only_what_is_missing_is_done_again() {
     assert_eq!(create().await, second);
     let (_, list) = stack.request("list-flows", "GET /flows", "", &anna, Value::Null).await;
     assert_eq!(list["meta"]["total"], 2);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_all_that_one_request_says() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let ask = async |function: &str, route: &str, key: &str, body: Value| {
+        stack.request_with(function, route, "", &anna, (HEADER, key), body).await
+    };
+    let create = async |key: &str, body: Value| {
+        let (status, body, _) = ask("create-flow", "POST /flows", key, body).await;
+        (status, body["type"].as_str().map(str::to_owned))
+    };
+    let reused = || (422, Some("/problems/idempotency-key-reused".to_owned()));
+    let (one, two, none) = (complete_flow("one"), complete_flow("two"), json!({"name": "none"}));
+
+    assert_eq!(create("k", json!([one])).await, (201, None));
+    assert_eq!(create("k", json!([one, two])).await, reused());
+    assert_eq!(create("k", json!([two, one])).await, reused());
+    assert_eq!(create("k", one.clone()).await, reused(), "one flow is not an array of one");
+    assert_eq!(create("k", json!([one])).await, (201, None));
+    assert_eq!(create("l", one.clone()).await, (201, None));
+    assert_eq!(create("l", json!([one])).await, reused());
+    assert_eq!(create("m", json!([none])).await.0, 400);
+    assert_eq!(create("m", json!([two])).await, reused(), "though the first had no effect");
+    let (_, list) = stack.request("list-flows", "GET /flows", "", &anna, Value::Null).await;
+    assert_eq!(list["meta"]["total"], 2);
+
+    let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|flow| flow["id"].clone()).collect();
+    let start = async |ids: Value| ask("start-flows", "POST /flows/multiple/start", "s", ids).await.0;
+    assert_eq!(start(json!([ids[0]])).await, 200);
+    assert_eq!(start(json!(ids)).await, 422);
+    let other = ids[1].as_str().unwrap();
+    let (_, other) = stack.request("get-flow", "GET /flows/{id}", other, &anna, Value::Null).await;
+    assert_eq!(other["data"]["status"], "inactive");
+}
+
+#[tokio::test]
+async fn what_is_refused_because_it_has_just_been_done_is_answered_as_it_was() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let id = create(&stack, &anna, complete_flow("x")).await;
+    let start = async || {
+        let header = (HEADER, "k");
+        stack.request_with("start-flow", "POST /flows/{id}/start", &id, &anna, header, Value::Null).await
+    };
+    let (_, first, _) = start().await;
+    stack.request("stop-flow", "POST /flows/{id}/stop", &id, &anna, Value::Null).await;
+    // The same request has looked for its answer before there was one.
+    stack.dynamodb.fail([Fault::Answer(200, json!({}))]);
+    let (status, again, headers) = start().await;
+    assert_eq!((status, again, &headers["idempotency-replayed"]), (200, first, &json!("true")));
+    assert_eq!(stack.request("start-flow", "POST /flows/{id}/start", &id, &anna, Value::Null).await.0, 409);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_request_without_effect_is_kept_once_the_way_is_free() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let id = create(&stack, &anna, complete_flow("x")).await;
+    let conflict = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled", "CancellationReasons": [{"Code": "TransactionConflict"}],
+    });
+    let conflicts = std::iter::repeat_n(Fault::Answer(400, conflict), 10);
+    stack.dynamodb.fail([Fault::Pass, Fault::Pass].into_iter().chain(conflicts));
+    let header = (HEADER, "k");
+    let (status, body, _) =
+        stack.request_with("stop-flow", "POST /flows/{id}/stop", &id, &anna, header, Value::Null).await;
+    assert_eq!((status, body["type"].as_str()), (409, Some("/problems/request-under-way")));
 }

@@ -93,7 +93,7 @@ use Outcome::{AsOwn, Becomes, Created, Forbidden, NotFound, Revised, Runs, Same,
 const COMMANDS: [(Command, [Outcome; 8]); 18] = [
     (Command::Get, [NotFound, NotFound, Same, Same, Same, Same, NotFound, NotFound]),
     (Command::Patch, [NotFound, NotFound, Revised, Runs, Runs, Runs, NotFound, NotFound]),
-    (Command::PatchSame, [NotFound, NotFound, Same, Runs, Runs, Runs, NotFound, NotFound]),
+    (Command::PatchSame, [NotFound, NotFound, Same, Same, Same, Same, NotFound, NotFound]),
     (Command::Put, [NotFound, NotFound, Revised, Runs, Runs, Runs, NotFound, NotFound]),
     (Command::PutSame, [NotFound, NotFound, Same, Same, Same, Same, NotFound, NotFound]),
     (Command::Create, [Created, Taken, Taken, Taken, Taken, Taken, Taken, Taken]),

@@ -354,7 +354,17 @@ fn every_queue_has_its_alarm_and_every_alarm_its_section() {
         assert!(alarms.values().any(|alarm| alarm["Dimensions"] == dimension), "{queue}");
     }
     let page = fs::read_to_string(local::checkout().join("docs/operations.md")).unwrap();
+    let telemetry = include_str!("../../shared/src/telemetry.rs");
+    let counted = resources(&root, "AWS::Logs::MetricFilter");
+    let is_counted = |metric: &str| {
+        counted.values().any(|filter| filter["MetricTransformations"][0]["MetricName"] == metric)
+    };
     for (name, alarm) in alarms {
+        if alarm["Namespace"] == yaml("!Sub FlowRepository/${AWS::StackName}") {
+            let metric = alarm["MetricName"].as_str().unwrap();
+            let is_measured = telemetry.contains(&format!("\n    {metric},\n"));
+            assert!(is_measured || is_counted(metric), "{name}: nobody measures {metric}");
+        }
         let description = alarm["AlarmDescription"].as_str().unwrap();
         let section = description.split("docs/operations.md, ").nth(1).unwrap().trim_end_matches('.');
         assert!(page.contains(&format!("\n### {section}\n")), "{name}: {section}");

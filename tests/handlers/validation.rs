@@ -78,6 +78,21 @@ async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
             ("flow.cron.invalid", "error", ""),
         ],
     );
+    // What does not compress may be too much though the body is not.
+    let mut state = 1_u64;
+    let noise: String = (0..900_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'0' + u8::try_from(state >> 58).unwrap())
+        })
+        .collect();
+    let mut large = complete_flow("x");
+    large["flowSettings"] = json!(noise);
+    let told = validate(large.clone()).await;
+    assert_eq!(told["data"]["valid"], false);
+    assert_eq!(reasons(&told), [("flow.too_large", "error", ""), ("flow.size", "warning", "")]);
+    assert_eq!(stack.request("create-flow", "POST /flows", "", &anna, large).await.0, 413);
+
     let reader = stack.token("anna", "acme", "flows.read");
     let route = "POST /flows/validate";
     assert_eq!(stack.request("validate-flow", route, "", &reader, complete_flow("x")).await.0, 403);

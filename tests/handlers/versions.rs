@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shared::flow::Timestamp;
 use tests::{ALL, complete_flow};
 
-use crate::stack::{KEEP_VERSIONS, Stack};
+use crate::stack::{Fault, KEEP_VERSIONS, Stack};
 
 /// Anna's flow, and her token.
 async fn flow_of_anna(stack: &Stack, body: Value) -> (String, String) {
@@ -254,6 +254,9 @@ async fn a_flow_is_created_under_a_chosen_id_once() {
     assert_eq!((status, headers["location"].as_str()), (201, Some("/flows/5ca5c44c187c040010a9bb8b")));
     assert_eq!(flow["data"]["createdAt"], "2019-04-04T08:46:04.097Z", "as the id says");
     assert_eq!(create(&anna, complete_flow("x")).await.0, 200, "it is in effect");
+    let mut shown = flow["data"].clone();
+    shown["status"] = json!("active");
+    assert_eq!(create(&anna, shown).await.0, 200, "as it was shown while it ran");
     for (token, body) in [(&anna, complete_flow("y")), (&eve, complete_flow("x"))] {
         let (status, problem, headers) = create(token, body).await;
         assert_eq!((status, problem["type"].as_str()), (412, Some("/problems/flow-exists")));
@@ -285,4 +288,76 @@ async fn a_flow_of_a_mebibyte_is_saved_compared_and_restored() {
     let (status, restored) = restore(&stack, &id, &anna, 1).await;
     assert_eq!((status, &restored["data"]["graph"]["nodes"][1000]["fields"]["n"]), (200, &json!(1000)));
     assert_eq!(version(&stack, &id, &anna, 2).await.1["data"]["flow"]["graph"], body["graph"]);
+}
+
+#[tokio::test]
+async fn numbers_stay_what_they_are_in_patches_and_differences() {
+    // Each is read as a neighbour by parsers that take the short way.
+    const NUMBERS: [f64; 3] = [94.527_069_555_392_23, 0.1 + 0.2, 1.234_567_890_123_456_7e-7];
+    let stack = Stack::start().await;
+    let mut body = complete_flow("one");
+    body["flowSettings"] = json!({"kept": NUMBERS, "changed": 1});
+    let (id, anna) = flow_of_anna(&stack, body).await;
+    let header = ("content-type", "application/merge-patch+json");
+    let patch = json!({"flowSettings": {"changed": NUMBERS}});
+    let (status, flow, _) =
+        stack.request_with("update-flow", "PATCH /flows/{id}", &id, &anna, header, patch).await;
+    assert_eq!((status, &flow["data"]["flowSettings"]), (200, &json!({"kept": NUMBERS, "changed": NUMBERS})));
+    let accept = ("accept", "text/html, Application/JSON-Patch+JSON;q=0.9, */*");
+    let (_, patch, _) =
+        stack.request_with("compare-versions", "GET /flows/{id}/diff", &id, &anna, accept, Value::Null).await;
+    assert_eq!(patch, json!([{"op": "replace", "path": "/flowSettings/changed", "value": NUMBERS}]));
+}
+
+#[tokio::test]
+async fn who_changes_nothing_becomes_no_owner() {
+    let stack = Stack::start().await;
+    let (id, anna) = flow_of_anna(&stack, complete_flow("one")).await;
+    let (bert, root) = (stack.token("bert", "acme", ALL), stack.token("root", "", "all"));
+    let show = async || stack.request_if("get-flow", "GET /flows/{id}", &id, &anna, "", Value::Null).await;
+    let before = show().await;
+    for token in [&bert, &root] {
+        let mut same = before.1["data"].clone();
+        let put = stack.request("replace-flow", "PUT /flows/{id}", &id, token, same.clone()).await;
+        assert_eq!((put.0, &put.1["data"]), (200, &before.1["data"]));
+        assert_eq!(change(&stack, &id, token, json!({})).await, before.1["data"]);
+        assert_eq!(
+            change(&stack, &id, token, json!({"graph": same["graph"].take()})).await,
+            before.1["data"]
+        );
+        assert_eq!(restore(&stack, &id, token, 1).await.1["data"], before.1["data"]);
+    }
+    let after = show().await;
+    assert_eq!((&after.1, &after.2["etag"]), (&before.1, &before.2["etag"]));
+    assert_eq!(versions(&stack, &id, &anna).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_of_versions_goes_on_where_the_table_has_cut_it() {
+    let stack = Stack::start().await;
+    let (id, anna) = flow_of_anna(&stack, complete_flow("1")).await;
+    for number in 2..=4 {
+        change(&stack, &id, &anna, json!({"name": number.to_string()})).await;
+    }
+    // The head, and then as much of three versions as fits an answer of the table.
+    let version = |number: u64| {
+        let author = json!({"M": {"user": {"S": "anna"}}});
+        json!({
+            "pk": {"S": format!("FLOW#{id}")}, "sk": {"S": format!("REV#{number:012}")},
+            "revision": {"N": number.to_string()}, "author": author, "createdAt": {"N": "1"},
+            "hash": {"S": "h"}, "replacedAt": {"N": "2"},
+        })
+    };
+    let item = version(3);
+    let cut = json!({"Items": [item], "Count": 1, "LastEvaluatedKey": {"pk": item["pk"], "sk": item["sk"]}});
+    stack.dynamodb.fail([Fault::Pass, Fault::Answer(200, cut)]);
+    let route = "GET /flows/{id}/versions?page[size]=100";
+    let (status, page) = stack.request("list-versions", route, &id, &anna, Value::Null).await;
+    assert_eq!(status, 200, "{page}");
+    let next = page["meta"]["next"].as_str().unwrap();
+    let route = format!("{route}&page[after]={next}");
+    let (_, rest) = stack.request("list-versions", &route, &id, &anna, Value::Null).await;
+    let numbers: Vec<_> =
+        [page, rest].iter().flat_map(|page| page["data"].as_array().unwrap().clone()).collect();
+    assert_eq!(numbers.iter().map(|one| one["number"].as_u64().unwrap()).collect::<Vec<_>>(), [4, 3, 2, 1]);
 }

@@ -54,10 +54,11 @@ async fn create_many(
     }
     let deadline = Deadline::of(request).of_parts();
     let respond = &|flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
+    let parts = &intent.parts(&app.store).await?;
     let work = items.into_iter().enumerate().map(|(index, item)| async move {
         let fields = read_fields(item).ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
         let work = async {
-            let effect = intent.part(&app.store, index, respond).await?;
+            let effect = parts.effect(&app.store, index, respond).await?;
             create(app, caller, fields, &effect).await
         };
         deadline.bound(work).await

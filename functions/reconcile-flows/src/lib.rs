@@ -44,33 +44,29 @@ enum Outcome {
 pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
     let now = event.payload.time.ok_or("the event has no time")?;
     let now = Timestamp::from_millis(u64::try_from(now.timestamp_millis())?);
-    let (mut again, mut given_up) = (0, 0);
     let mut failed = None;
     loop {
         let waiting = app.store.unconfirmed(now.minus(app.limit)).await?;
         let results = concurrently(waiting.into_iter().map(|id| look_after(app, id, now)).collect()).await;
-        let mut changed = 0;
+        let (mut again, mut given_up) = (0, 0);
         for result in results {
             match result {
                 Ok(Outcome::AnnouncedAgain) => again += 1,
                 Ok(Outcome::GivenUp) => given_up += 1,
                 // The index is a moment behind.
-                Ok(Outcome::Confirmed) => continue,
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
-                }
+                Ok(Outcome::Confirmed) => {}
+                Err(error) => failed = Some(error),
             }
-            changed += 1;
         }
+        // At once: when many wait, time may run out, or the table fail.
+        let counts = [(Metric::RunsAnnouncedAgain, again), (Metric::RunsGivenUp, given_up)];
+        measure(&counts.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>());
+        tracing::info!(runs.announced_again = again, runs.given_up = given_up, "flows.reconciled");
         // Those that were changed wait no longer; when none was, the rest is for the next time.
-        if changed == 0 {
+        if again + given_up == 0 {
             break;
         }
     }
-    let counts = [(Metric::RunsAnnouncedAgain, again), (Metric::RunsGivenUp, given_up)];
-    measure(&counts.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>());
-    tracing::info!(runs.announced_again = again, runs.given_up = given_up, "flows.reconciled");
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 

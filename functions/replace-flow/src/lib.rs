@@ -3,7 +3,7 @@
 use lambda_http::http::StatusCode;
 use shared::api::{
     App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, creates, flow_id,
-    flow_response, insert_flow, read_body, replace, scope, validated,
+    flow_response, insert_flow, read_body, replace, scope,
 };
 use shared::flow::{Fields, Flow, FlowId};
 use shared::identity::{Caller, Permission};
@@ -51,7 +51,7 @@ async fn create(
     }
     let found = app.store.get(id).await?.filter(|found| scope(caller).contains(found));
     match found.filter(|found| found.document == flow.document) {
-        Some(_) if effect.is_validation() => Err(validated(&[])?),
+        Some(_) if effect.is_validation() => Err(effect.validated(&[])?),
         Some(found) => flow_response(app, StatusCode::OK, &found),
         None => Err(Problem::IdTaken),
     }

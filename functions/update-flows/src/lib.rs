@@ -33,13 +33,18 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     // A change whose result has no room in the answer is not made.
     let mut room = MAX_ANSWER_BYTES;
     let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
+    let parts = intent.parts(&app.store).await?;
     for (index, item) in items.into_iter().enumerate() {
+        let mut left = room;
         let work = async {
-            let effect = intent.part(&app.store, index, &respond).await?;
-            update(app, &caller, item, room, &effect).await
+            let effect = parts.effect(&app.store, index, &respond).await?;
+            update(app, &caller, item, &mut left, &effect).await
         };
         let result = Box::pin(deadline.bound(work)).await;
-        room = room.saturating_sub(result.as_ref().map_or(0, Flow::answer_size));
+        // Of what is only validated as well, so that it is refused alike.
+        if matches!(result, Ok(_) | Err(Problem::Answered(_))) {
+            room = left;
+        }
         results.push(result);
     }
     bulk_response(app, &request, StatusCode::OK, results, is_array)
@@ -49,7 +54,7 @@ async fn update(
     app: &App,
     caller: &Caller,
     item: Option<Fields<'_>>,
-    room: usize,
+    room: &mut usize,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
     let fields = item.ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
@@ -58,10 +63,12 @@ async fn update(
     let wording = Wording::Item(text.chars().take(64).collect());
     let id: FlowId = text.parse().map_err(|_| Problem::FlowNotFound(wording.clone()))?;
     let changes = FlowPatch::Members(fields);
+    let before = *room;
     let decide = |flow: &Flow| {
         let change = patch(app, caller, flow, &changes, &wording)?;
         let result = if let Change::Save(next) = &change { next } else { flow };
-        if result.answer_size() > room { Err(Problem::TooLarge) } else { Ok(change) }
+        *room = before.checked_sub(result.answer_size()).ok_or(Problem::TooLarge)?;
+        Ok(change)
     };
     change_flow(app, caller, id, &wording, effect, decide).await
 }

@@ -1,7 +1,7 @@
 //! `POST /flows/validate`
 
 use shared::api::{App, Problem, Request, Response, diagnostics_of_faults, read_body, validation_response};
-use shared::flow::{Flow, Level, NodeIds};
+use shared::flow::{Flow, Level, NodeIds, too_large};
 use shared::identity::Permission;
 use shared::store::Error;
 
@@ -21,6 +21,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
                 Ok(()) => {}
                 Err(Error::UnknownSecrets(faults)) => {
                     found.splice(0..0, diagnostics_of_faults(&faults, &nodes));
+                }
+                Err(Error::TooLarge) => {
+                    found.splice(0..0, diagnostics_of_faults(&[too_large()], &nodes));
                 }
                 Err(error) => return Err(error.into()),
             }

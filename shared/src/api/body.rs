@@ -1,6 +1,6 @@
 use std::fmt;
 
-use lambda_http::http::header;
+use lambda_http::http::{Method, header};
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -39,15 +39,23 @@ impl<'a> Body<'a> {
 /// Reads the body; one that is missing is an empty object.
 ///
 /// # Errors
-/// 415 when it says it is not JSON, 413 when it is too large, 400 when it is not JSON, or neither an
+/// 415 when it says it is not JSON, or of a `PATCH` that it is in one of the standard languages, 413 when it is too large, 400 when it is not JSON, or neither an
 /// object nor an array.
 pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     let is_json = media_type(request).is_none_or(|media| {
         let subtype = media.strip_prefix("application/");
-        subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+        let is_json = subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"));
+        // Read as members a patch would do something else than it says.
+        let is_patch = request.method() == Method::PATCH && [MERGE_PATCH, JSON_PATCH].contains(&&*media);
+        is_json && !is_patch
     });
     if is_json { read_json(request) } else { Err(Problem::UnsupportedMediaType) }
 }
+
+/// JSON Merge Patch (RFC 7396).
+const MERGE_PATCH: &str = "application/merge-patch+json";
+/// JSON Patch (RFC 6902).
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 
 /// What a `PATCH` of one flow says.
 pub enum FlowPatch<'a> {
@@ -69,12 +77,12 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
     let text = || std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
     match media_type(request).as_deref() {
         None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
-        Some("application/merge-patch+json") => {
+        Some(MERGE_PATCH) => {
             // A body that is missing is an empty object.
             let fields = read_json(request)?.object()?;
             Ok(FlowPatch::Standard(Patch::Merge(serde_json::to_value(fields)?)))
         }
-        Some("application/json-patch+json") => {
+        Some(JSON_PATCH) => {
             read_json(request)?;
             // The error itself may repeat a part of the body.
             let operations = serde_json::from_str(text()).map_err(|error| {

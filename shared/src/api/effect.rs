@@ -8,7 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lambda_http::http::{HeaderValue, Method};
 
 use super::parameters::flag;
+use super::respond::{part_of_validation_response, validation_response};
 use super::{Problem, Request, Response, path};
+use crate::flow::Diagnostic;
 use crate::identity::Caller;
 use crate::store::{Receipt, ReceiptKey, Store, StoredAnswer};
 
@@ -53,21 +55,37 @@ impl Intent {
         store: &Store,
         respond: &'a Respond<'a, T>,
     ) -> Result<Effect<'a, T>, Problem> {
-        Effect::new(store, self.key.clone(), self.validate_only, respond).await
+        Effect::new(store, (self, self.key.clone()), false, respond).await
     }
 
-    /// The effect of one of its parts.
+    /// The request as many parts, each with an effect of its own. One call, and only with a key.
     ///
     /// # Errors
-    /// As [`Self::effect`].
-    pub async fn part<'a, T>(
+    /// 422 when the key belongs to another request.
+    pub async fn parts(&self, store: &Store) -> Result<Parts<'_>, Problem> {
+        if let Some(key) = &self.key {
+            store.claim(key).await?;
+        }
+        Ok(Parts(self))
+    }
+}
+
+/// A request of many parts, whose key is its own.
+pub struct Parts<'a>(&'a Intent);
+
+impl Parts<'_> {
+    /// The effect of one of them.
+    ///
+    /// # Errors
+    /// As [`Intent::effect`].
+    pub async fn effect<'a, T>(
         &self,
         store: &Store,
         index: usize,
         respond: &'a Respond<'a, T>,
     ) -> Result<Effect<'a, T>, Problem> {
-        let key = self.key.clone().map(|key| ReceiptKey { id: format!("{}.{index}", key.id), ..key });
-        Effect::new(store, key, self.validate_only, respond).await
+        let key = self.0.key.clone().map(|key| ReceiptKey { id: format!("{}.{index}", key.id), ..key });
+        Effect::new(store, (self.0, key), true, respond).await
     }
 }
 
@@ -78,14 +96,15 @@ pub(super) type Respond<'a, T> = dyn Fn(&T) -> Result<Response, Problem> + Send 
 pub struct Effect<'a, T> {
     key: Option<ReceiptKey>,
     validate_only: bool,
+    is_part: bool,
     respond: &'a Respond<'a, T>,
 }
 
 impl<'a, T> Effect<'a, T> {
     async fn new(
         store: &Store,
-        key: Option<ReceiptKey>,
-        validate_only: bool,
+        (intent, key): (&Intent, Option<ReceiptKey>),
+        is_part: bool,
         respond: &'a Respond<'a, T>,
     ) -> Result<Self, Problem> {
         if let Some(key) = &key
@@ -93,13 +112,35 @@ impl<'a, T> Effect<'a, T> {
         {
             return Err(Problem::replay(answer));
         }
-        Ok(Self { key, validate_only, respond })
+        Ok(Self { key, validate_only: intent.validate_only, is_part, respond })
     }
 
     /// Whether nothing is to be done.
     #[must_use]
     pub const fn is_validation(&self) -> bool {
         self.validate_only
+    }
+
+    /// Why a request is refused; unless the same one has just been carried out, which may be why.
+    pub(super) async fn refused(&self, store: &Store, problem: Problem) -> Problem {
+        match &self.key {
+            Some(key) if problem.status().is_client_error() => match store.answer_of(key).await {
+                Ok(Some(answer)) => Problem::replay(answer),
+                // What was found out before stands.
+                Ok(None) | Err(_) => problem,
+            },
+            _ => problem,
+        }
+    }
+
+    /// The answer to a write that would be made, with what there is to say about its document if that is new.
+    ///
+    /// # Errors
+    /// 500 when it cannot be written as JSON.
+    pub fn validated(&self, found: &[Diagnostic]) -> Result<Problem, Problem> {
+        let response =
+            if self.is_part { part_of_validation_response(found) } else { validation_response(found) };
+        Ok(Problem::Answered(Box::new(stored(&response?))))
     }
 
     /// The answer to what was done.

@@ -3,15 +3,14 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::effect::stored;
-use super::respond::{json as answer, run_response, validation_response};
+use super::respond::{etag, json as answer, run_response, with_flow_headers};
 use super::serve::{log_problem, request_id};
 use super::{
     App, Deadline, Effect, Intent, Precondition, Problem, Request, Response, Wording, read_body, scope,
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Diagnostic, Fault, Flow, FlowId, Level, Status};
+use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -58,9 +57,14 @@ pub async fn change_seen(
         let revision = seen.as_ref().map(|flow| flow.revision);
         let flow = app.store.preview(seen, decide).await?.ok_or_else(not_found)?;
         let is_new = Some(flow.revision) != revision;
-        return Err(validated(&if is_new { app.diagnose(&flow.document, Level::Info) } else { Vec::new() })?);
+        let found = if is_new { app.diagnose(&flow.document, Level::Info) } else { Vec::new() };
+        return Err(effect.validated(&found)?);
     }
-    app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await?.ok_or_else(not_found)
+    let changed = app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await;
+    match changed.and_then(|flow| flow.ok_or_else(not_found)) {
+        Err(problem) => Err(effect.refused(&app.store, problem).await),
+        done => done,
+    }
 }
 
 /// Stores a new flow as the effect of its request. One call.
@@ -71,17 +75,9 @@ pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> R
     check_rules(app, flow)?;
     if effect.is_validation() {
         app.store.check(None, flow).await?;
-        return Err(validated(&app.diagnose(&flow.document, Level::Info))?);
+        return Err(effect.validated(&app.diagnose(&flow.document, Level::Info))?);
     }
     Ok(app.store.insert(flow, effect.receipt(flow)?.as_ref()).await?)
-}
-
-/// The answer to a write that would be made, with what there is to say about its document if that is new.
-///
-/// # Errors
-/// 500 when it cannot be written as JSON.
-pub fn validated(found: &[Diagnostic]) -> Result<Problem, Problem> {
-    Ok(Problem::Answered(Box::new(stored(&validation_response(found)?))))
 }
 
 /// What a PATCH makes of a flow.
@@ -95,13 +91,17 @@ pub fn patch(
     patch: &FlowPatch<'_>,
     wording: &Wording,
 ) -> Result<Change, Problem> {
-    if flow.status != Status::Inactive {
+    let next = match patch {
+        FlowPatch::Members(fields) => {
+            flow.patch(caller, fields.clone(), app.component_check).map_err(Problem::from)
+        }
+        FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check).map_err(Problem::from),
+    };
+    // What is in effect already needs no change, and so no flow that can be changed.
+    if flow.status != Status::Inactive && !matches!(next, Ok(None)) {
         return Err(Problem::NotInactive(flow.status, wording.clone()));
     }
-    let next = match patch {
-        FlowPatch::Members(fields) => flow.patch(caller, fields.clone(), app.component_check)?,
-        FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check)?,
-    };
+    let next = next?;
     if let Some(next) = &next {
         check_rules(app, next)?;
     }
@@ -182,7 +182,7 @@ pub async fn stop_flow(
 /// # Errors
 /// 500 when it cannot be written as JSON.
 pub fn run_answer(flow: &Flow) -> Result<Response, Problem> {
-    answer(StatusCode::OK, &run_response(flow))
+    with_flow_headers(answer(StatusCode::OK, &run_response(flow))?, &etag(flow)?)
 }
 
 /// Starts or stops every flow whose id is in the body: a bare array with one result per id, in
@@ -209,12 +209,13 @@ where
             return Err(Problem::InvalidBody("No flow ids given. Expecting an array of flow ids".into()));
         }
     };
+    let parts = &intent.parts(&app.store).await?;
     let (control, deadline, request_id) = (&control, Deadline::of(request).of_parts(), &request_id(request));
     let work = ids.into_iter().enumerate().map(|(index, id)| async move {
         let sent: Value = serde_json::from_str(id.get()).unwrap_or_default();
         let result = match sent.as_str().and_then(|id| id.parse().ok()) {
             Some(id) => {
-                let work = async { control(id, intent.part(&app.store, index, &run_answer).await?).await };
+                let work = async { control(id, parts.effect(&app.store, index, &run_answer).await?).await };
                 deadline.bound(work).await
             }
             None => Err(Problem::InvalidId),

@@ -33,10 +33,10 @@ use warm_up::open;
 
 pub use body::{Body, FlowPatch, read_body, read_patch};
 pub use deadline::Deadline;
-pub use effect::{Effect, Intent};
+pub use effect::{Effect, Intent, Parts};
 pub use flows::{
     MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, run_answer,
-    start_flow, stop_flow, validated,
+    start_flow, stop_flow,
 };
 pub use headers::creates;
 pub use list::{list_query, page_response, usage_query};

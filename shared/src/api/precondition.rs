@@ -2,8 +2,9 @@ use lambda_http::http::header;
 use serde_json::{Value, json};
 
 use super::respond::etag;
+use super::versions::patch_json;
 use super::{App, Problem, Request};
-use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, Timestamp, json_patch};
+use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, Timestamp, tag_of};
 
 /// What a client says of the state it wants to change: `If-Match` (RFC 9110, 13.1.1). It is looked at
 /// after everything else that may be wrong with a change (13.2.1), and not of one that changes nothing.
@@ -52,9 +53,9 @@ impl Precondition {
     pub async fn explain(&self, app: &App, id: FlowId, problem: Problem) -> Problem {
         let Problem::PreconditionFailed(mut current) = problem else { return problem };
         let known = self.tags.iter().flatten().find_map(|tag| revision(tag));
-        if let Some((revision, hash)) = known.filter(|(revision, _)| *revision < current.revision) {
+        if let Some((revision, tag)) = known.filter(|(revision, _)| *revision < current.revision) {
             match app.store.version(id, revision).await {
-                Ok(Some((version, base))) if version.hash.starts_with(hash) => {
+                Ok(Some((version, base))) if tag_of(&version.hash) == tag => {
                     let between = (revision, current.revision);
                     current.difference = difference(between, &base, &current.document).ok();
                 }
@@ -67,14 +68,14 @@ impl Precondition {
     }
 }
 
-/// The revision that an entity tag is of, and the beginning of the document's hash.
+/// The revision that an entity tag is of, and the document's own tag.
 fn revision(tag: &str) -> Option<(u64, &str)> {
-    let (revision, hash) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
-    Some((revision.parse().ok()?, hash))
+    let (revision, tag) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
+    Some((revision.parse().ok()?, tag))
 }
 
-/// What has changed between two revisions: for people, and as operations (RFC 6902) that make the one of
-/// the other.
+/// What has changed between two revisions: for people, and, as far as there is room, as operations (RFC 6902)
+/// that make the one of the other.
 ///
 /// # Errors
 /// When a document cannot be written as JSON.
@@ -85,11 +86,10 @@ fn difference(
 ) -> Result<Value, serde_json::Error> {
     let mut difference = serde_json::to_value(Difference::between(base, current))?;
     if let Value::Object(members) = &mut difference {
-        members.extend([
-            ("from".into(), json!(from)),
-            ("to".into(), json!(to)),
-            ("patch".into(), serde_json::to_value(json_patch(base, current))?),
-        ]);
+        members.extend([("from".into(), json!(from)), ("to".into(), json!(to))]);
+        if let Some(patch) = patch_json(base, current) {
+            members.insert("patch".into(), serde_json::from_str(&patch)?);
+        }
     }
     Ok(difference)
 }

@@ -113,7 +113,20 @@ pub fn diagnostics_of_faults(faults: &[Fault], nodes: &NodeIds) -> Vec<Diagnosti
 /// # Errors
 /// 500 when it cannot be written as JSON.
 pub fn validation_response(diagnostics: &[Diagnostic]) -> Result<Response, Problem> {
+    validation(diagnostics, diagnostics.len())
+}
+
+/// The same of one of many, of which not everything is said.
+pub(super) fn part_of_validation_response(diagnostics: &[Diagnostic]) -> Result<Response, Problem> {
+    validation(diagnostics, MAX_ENTRIES)
+}
+
+fn validation(diagnostics: &[Diagnostic], most: usize) -> Result<Response, Problem> {
     let is_valid = diagnostics.iter().all(|found| found.severity != Level::Error);
+    let (told, untold) = diagnostics.split_at(most.min(diagnostics.len()));
+    let worst = untold.iter().map(|found| found.severity).max();
+    let more = worst.map(|severity| Diagnostic::of_fault(&more_faults(), severity, None));
+    let diagnostics: Vec<_> = told.iter().chain(&more).collect();
     let data = json!({"valid": is_valid, "diagnostics": diagnostics});
     let mut response = json(StatusCode::OK, &json!({"data": data, "meta": {}}))?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -236,7 +249,8 @@ pub(super) fn version_etag(revision: u64, tag: &str) -> String {
     format!("\"{revision}-{tag}\"")
 }
 
-fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Problem> {
+/// An answer about one flow with this entity tag.
+pub(super) fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Problem> {
     let headers = response.headers_mut();
     headers
         .insert(header::ETAG, HeaderValue::from_str(etag).map_err(|error| Problem::Internal(error.into()))?);

@@ -5,18 +5,21 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::body::JSON_PATCH;
 use super::headers::none_match;
 use super::list::{listed, page_meta};
 use super::parameters::Parameters;
-use super::respond::{json as answer, not_modified, version_etag};
+use super::respond::{body, json as answer, not_modified, version_etag};
 use super::{App, Problem, Request, Response, Wording, cursor, scope};
 use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, json_patch, tag_of};
 use crate::identity::Caller;
 use crate::store::Version;
 
-const JSON_PATCH: &str = "application/json-patch+json";
 /// What a client may accept of a comparison; the first that it names counts.
 const ANSWERS: [&str; 4] = [JSON_PATCH, "application/json", "application/*", "*/*"];
+
+/// A patch in JSON; where it stands in JSON once more, it may take twice as much of a function's 6 MB.
+const MAX_PATCH_BYTES: usize = 2_500_000;
 
 /// The number of the version in the path.
 ///
@@ -155,23 +158,29 @@ pub fn compared_versions(request: &Request, flow: &Flow) -> Result<(u64, u64), P
     Ok((from.unwrap_or_else(|| to.saturating_sub(1).max(1)), to))
 }
 
+/// The operations (RFC 6902) that make the one of the other, in JSON, if a function can answer as much.
+pub(super) fn patch_json(from: &Document, to: &Document) -> Option<String> {
+    let json = serde_json::to_string(&json_patch(from, to)?).ok();
+    json.filter(|json| json.len() <= MAX_PATCH_BYTES)
+}
+
 /// The answer with what has changed from one version to another: for people, or as operations (RFC
 /// 6902) when the client accepts these first.
 ///
 /// # Errors
-/// 500 when it cannot be written as JSON.
+/// 413 when these take more than a function can answer, 500 when it cannot be written as JSON.
 pub fn difference_response(
     request: &Request,
     (from, from_document): &(Version, FinalDocument),
     (to, to_document): &(Version, FinalDocument),
 ) -> Result<Response, Problem> {
-    let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let ranges = accepted.unwrap_or_default().split(',').filter_map(|range| range.split(';').next());
-    let wants_patch = ranges.map(str::trim).find(|range| ANSWERS.contains(range)) == Some(JSON_PATCH);
+    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let ranges = accepted.flat_map(|accept| accept.split(',')).filter_map(|range| range.split(';').next());
+    let mut ranges = ranges.map(|range| range.trim().to_ascii_lowercase());
+    let wants_patch = ranges.find(|range| ANSWERS.contains(&range.as_str())).as_deref() == Some(JSON_PATCH);
     let mut response = if wants_patch {
-        let patch = json_patch(from_document, to_document);
-        let patch = patch.ok_or_else(|| Problem::Internal("a number is no double".into()))?;
-        let mut response = answer(StatusCode::OK, &patch)?;
+        let patch = patch_json(from_document, to_document).ok_or(Problem::TooLarge)?;
+        let mut response = body(StatusCode::OK, patch);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_PATCH));
         response
     } else {

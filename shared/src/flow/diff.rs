@@ -13,7 +13,7 @@ use super::cast::shorten;
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
 
 pub use operations::json_patch;
-use pairs::Pairs;
+pub(super) use pairs::Pairs;
 
 /// Members of `nodeSettings` that only say where and how an editor draws the node.
 const NODE_LAYOUT: &[&str] = &["position", "x", "y", "width", "height", "layout", "color", "collapsed"];

@@ -178,7 +178,7 @@ impl Flow {
     }
 
     /// The same under an id that somebody has chosen, which says when it was created: lists are in the
-    /// order of ids.
+    /// order of ids. A status is whatever it is, as in [`Self::replaced`].
     ///
     /// # Errors
     /// All faults of the body.
@@ -188,7 +188,7 @@ impl Flow {
         fields: Fields<'_>,
         check: ComponentCheck,
     ) -> Result<Self, Vec<Fault>> {
-        Self::new(id, Timestamp::now(), caller, fields, check)
+        Self::new(id, Timestamp::now(), caller, without_status(fields), check)
     }
 
     fn new(
@@ -262,15 +262,11 @@ impl Flow {
     pub fn replaced(
         &self,
         caller: &Caller,
-        mut fields: Fields<'_>,
+        fields: Fields<'_>,
         check: ComponentCheck,
     ) -> Result<Option<Self>, Vec<Fault>> {
         let [names_owners, names_tenant] = ["owners", "tenant"].map(|name| fields.contains_key(name));
-        let is_status = |raw: &RawValue| serde_json::from_str::<Status>(raw.get()).is_ok();
-        if fields.get("status").is_some_and(|raw| is_status(raw)) {
-            fields.remove("status");
-        }
-        let mut document = Document::parse(fields, check)?;
+        let mut document = Document::parse(without_status(fields), check)?;
         if !names_owners {
             document.owners.clone_from(&self.document.owners);
         }
@@ -327,6 +323,10 @@ impl Flow {
     ) -> Result<Option<Self>, Vec<Fault>> {
         if !caller.is_admin() {
             document.tenant = self.document.tenant.clone();
+        }
+        // Before owners are added: who changes nothing becomes none.
+        if document == *self.document {
+            return Ok(None);
         }
         self.keep_owners(caller, &mut document);
         check_owners(&document)?;
@@ -438,11 +438,15 @@ impl Flow {
         let order = if self.status == Status::Starting { "start" } else { "stop" };
         next = next.with_status(Status::Inactive);
         next.repeats = MAX_REPEATS + 1;
-        next.status_reason = Some(format!(
+        let reason = format!(
             "The orchestrator did not confirm the {order} since {}, though it was told {} times.",
             self.status_since,
             MAX_REPEATS + 1
-        ));
+        );
+        // Why it was to stop is still worth knowing.
+        let before = self.status_reason.as_ref().map(|before| format!(" Before: {before}"));
+        let reason = reason + &before.unwrap_or_default();
+        next.status_reason = Some(reason.chars().take(MAX_REASON).collect());
         Some(next)
     }
 
@@ -493,6 +497,15 @@ impl Flow {
     fn next(&self, actor: Actor) -> Self {
         Self { sequence: self.sequence + 1, changed_at: Timestamp::now(), actor, ..self.clone() }
     }
+}
+
+/// What a client was shown and sends back, without the status that the flow had: that is not for it to say.
+fn without_status(mut fields: Fields<'_>) -> Fields<'_> {
+    let is_status = |raw: &&RawValue| serde_json::from_str::<Status>(raw.get()).is_ok();
+    if fields.get("status").is_some_and(is_status) {
+        fields.remove("status");
+    }
+    fields
 }
 
 fn owner_ids(document: &Document) -> Vec<String> {

@@ -60,6 +60,13 @@ pub fn bounded(faults: impl IntoIterator<Item = Fault>, max: usize) -> Vec<Fault
     shown
 }
 
+/// Says that a flow does not fit the table.
+#[must_use]
+pub fn too_large() -> Fault {
+    let message = "Flow is too large to be stored.".into();
+    Fault { message, reason: "flow.too_large", pointer: String::new() }
+}
+
 /// That there are more faults than are said.
 #[must_use]
 pub fn more_faults() -> Fault {

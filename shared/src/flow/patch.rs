@@ -1,13 +1,12 @@
 //! Patches in the two standard languages: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902). Both are
 //! of the flow as clients see it.
 
-use std::collections::HashMap;
-
 use json_patch::PatchOperation;
 use serde_json::Value;
 
-use super::document::{Document, Field, Json};
-use super::{ComponentCheck, Fault, Flow, FlowView, Node, read_fields};
+use super::diff::Pairs;
+use super::document::{Document, Edge, Field, Json};
+use super::{ComponentCheck, Fault, Flow, FlowView, read_fields};
 use crate::identity::Caller;
 
 /// As much as a body may be, twice: for the result, and for all that operations bring somewhere.
@@ -94,6 +93,12 @@ fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchErr
                 return Err(PatchError::TooLarge);
             }
         }
+        // By value (RFC 6902, 4.6): 1 is 1.0.
+        if let PatchOperation::Test(test) = operation
+            && test.path.resolve(view).is_ok_and(|value| are_equal(value, &test.value))
+        {
+            continue;
+        }
         json_patch::patch_unsafe(view, std::slice::from_ref(operation)).map_err(|error| {
             PatchError::NotApplicable(error.to_string().chars().take(MAX_MESSAGE).collect())
         })?;
@@ -105,7 +110,21 @@ fn depth(value: &Value) -> usize {
     match value {
         Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or_default(),
         Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
-        _ => 1,
+        _ => 0,
+    }
+}
+
+/// Whether two values are the same; of numbers, whatever they are written as.
+fn are_equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_equal(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| are_equal(a, b)))
+        }
+        _ => a == b,
     }
 }
 
@@ -114,33 +133,51 @@ impl Document {
     /// the order of its members and digits beyond a double.
     fn keep_texts_of(&mut self, stored: &Self) {
         keep(&mut self.flow_settings, &stored.flow_settings);
-        let nodes: HashMap<&str, &Node> =
-            stored.graph.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
-        for node in &mut self.graph.nodes {
-            if let Some(stored) = nodes.get(node.id.as_str()) {
+        // A node may have another id now, and edges may have the same ends, or other ones: then what free JSON they
+        // have says which they were.
+        let (nodes, before) = (&mut self.graph.nodes, &stored.graph.nodes);
+        let origins =
+            Pairs::of(before, nodes, &[|node| Some(node.id.clone()), |node| value(&node.fields)]).origins;
+        for (node, origin) in nodes.iter_mut().zip(origins) {
+            if let Some(stored) = origin.and_then(|origin| before.get(origin)) {
                 keep(&mut node.fields, &stored.fields);
                 keep(&mut node.node_settings, &stored.node_settings);
             }
         }
-        let (Field::Value(edges), Field::Value(stored)) = (&mut self.graph.edges, &stored.graph.edges) else {
+        let (Field::Value(edges), Field::Value(before)) = (&mut self.graph.edges, &stored.graph.edges) else {
             return;
         };
-        for edge in edges {
-            let ends = |other: &&super::Edge| (&other.source, &other.target) == (&edge.source, &edge.target);
-            let found = stored.iter().find(ends).and_then(|edge| edge.config.value());
+        let origins = Pairs::of(
+            before,
+            edges,
+            &[
+                |edge| Some((Some((&edge.source, &edge.target)), mapper(edge)?)),
+                |edge| Some((None, mapper(edge)?)),
+            ],
+        )
+        .origins;
+        for (edge, origin) in edges.iter_mut().zip(origins) {
+            let found = origin.and_then(|origin| before.get(origin)?.config.value());
             if let (Field::Value(config), Some(stored)) = (&mut edge.config, found) {
-                keep(&mut config.mapper, &stored.mapper);
+                config.mapper.clone_from(&stored.mapper);
             }
         }
     }
 }
 
+/// The mapper of an edge by its value alone.
+fn mapper(edge: &Edge) -> Option<String> {
+    value(&edge.config.value()?.mapper)
+}
+
+/// Free JSON by its value alone, if there is any.
+fn value(json: &Field<Json>) -> Option<String> {
+    Some(serde_json::from_str::<Value>(json.value()?.0.get()).ok()?.to_string())
+}
+
 fn keep(json: &mut Field<Json>, stored: &Field<Json>) {
-    let value = |json: &Json| serde_json::from_str::<Value>(json.0.get()).ok();
-    if let (Field::Value(now), Field::Value(before)) = (&*json, stored)
-        && value(now) == value(before)
-    {
-        *json = Field::Value(before.clone());
+    if value(json).is_some_and(|now| Some(now) == value(stored)) {
+        json.clone_from(stored);
     }
 }
 
@@ -220,6 +257,60 @@ mod tests {
             assert_eq!(text.matches(FIELDS).count(), 3, "{text}");
         }
         assert!(operated(json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_node_with_another_id_and_an_edge_with_other_ends_keep_theirs() {
+        const MAPPERS: [&str; 2] = [r#"{"z":1.0,"a":12345678901234567890123}"#, r#"{"z":2.0,"a":[ 1 ]}"#];
+        let body = format!(
+            r#"{{"graph":{{"nodes":[{{"id":"a","fields":{FIELDS}}},{{"id":"b"}}],"edges":[
+                {{"source":"a","target":"b","config":{{"mapper":{}}}}},{{"source":"a","target":"b","config":{{"mapper":{}}}}}]}}}}"#,
+            MAPPERS[0], MAPPERS[1],
+        );
+        let fields = serde_json::from_str(&body).unwrap();
+        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart).unwrap();
+        let patched = |operations: Value| {
+            let patch = Patch::Operations(serde_json::from_value(operations).unwrap());
+            flow.patched(&caller(), &patch, ComponentCheck::AtStart).unwrap().unwrap().document
+        };
+        let renamed = json!([
+            {"op": "replace", "path": "/graph/nodes/0/id", "value": "c"},
+            {"op": "replace", "path": "/graph/edges/0/source", "value": "c"},
+            {"op": "replace", "path": "/graph/edges/1", "value": {"source": "b", "target": "c"}},
+        ]);
+        let text = patched(renamed).json().unwrap().to_owned();
+        assert!(text.contains(FIELDS) && text.contains(MAPPERS[0]) && !text.contains(MAPPERS[1]), "{text}");
+        for (gone, left) in [(0, MAPPERS[1]), (1, MAPPERS[0])] {
+            let path = format!("/graph/edges/{gone}");
+            let text = patched(json!([{"op": "remove", "path": path}])).json().unwrap().to_owned();
+            assert!(text.contains(left), "{text}");
+        }
+        let text = patched(json!([{"op": "add", "path": "/name", "value": "n"}])).json().unwrap().to_owned();
+        assert!(MAPPERS.iter().all(|mapper| text.contains(mapper)), "{text}");
+    }
+
+    #[test]
+    fn a_number_is_tested_by_its_value() {
+        let tested = |value: &str| {
+            let value: Value = serde_json::from_str(value).unwrap();
+            operated(json!([{"op": "test", "path": "/flowSettings", "value": value}]))
+        };
+        let stored = FIELDS.replace("1.0", "1").replace("[ 1 ]", "[1.0]");
+        assert!(tested(&stored).unwrap().is_none());
+        for other in ["[1.5]", "[]", "[1,1]", "[\"1\"]"] {
+            let refused = tested(&FIELDS.replace("[ 1 ]", other));
+            assert!(matches!(refused, Err(PatchError::NotApplicable(_))), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_flow_as_deep_as_a_body_may_be_can_be_patched() {
+        let inner = "[".repeat(MAX_DEPTH - 1) + "1" + &"]".repeat(MAX_DEPTH - 1);
+        let body = format!(r#"{{"graph":{{"nodes":[{{"id":"a"}}]}},"flowSettings":{inner}}}"#);
+        let fields = serde_json::from_str(&body).unwrap();
+        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart).unwrap();
+        let patch = Patch::Merge(json!({"name": "m"}));
+        assert!(flow.patched(&caller(), &patch, ComponentCheck::AtStart).unwrap().is_some());
     }
 
     #[test]

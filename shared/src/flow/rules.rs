@@ -386,6 +386,12 @@ pub const RULES: &[Rule] = &[
         "Make several flows of it, or keep data out of `fields` and `mapper`.",
         r#"{"graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"run","fields":{"template":"half a megabyte of text"}}]}}"#,
     ),
+    Rule::fixed(
+        "flow.too_large",
+        "A flow fits an item of the table: 380 KiB when it is compressed, as usual ones of 1 MiB do many times over.",
+        "Make several flows of it, or keep data that does not compress out of `fields` and `mapper`.",
+        r#"{"graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"run","fields":{"image":"half a megabyte of Base64"}}]}}"#,
+    ),
     Rule {
         reason: "flow.cron.schedule",
         level: Level::Info,
@@ -471,7 +477,8 @@ mod tests {
     use crate::flow::{ComponentCheck, CredentialCheck, Document, FinalDocument, Timestamp, read_fields};
 
     /// What no example of this length breaks, or no document by itself.
-    const WITHOUT_EXAMPLE: [&str; 3] = ["flow.size", "node.credentials.unknown", "more_faults"];
+    const WITHOUT_EXAMPLE: [&str; 4] =
+        ["flow.size", "flow.too_large", "node.credentials.unknown", "more_faults"];
 
     /// What cannot be broken alone.
     const COMPANIONS: [(&str, &str); 4] = [

@@ -17,14 +17,18 @@ const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
 const NUMBER: u8 = 1;
 /// A tenth less than at 3; the levels from 5 on take several times as long for little more.
 const LEVEL: i32 = 4;
-/// A document of the largest size with what an answer says around it.
-const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
+/// No answer of a function is larger, and no document.
+const MAX_UNPACKED_BYTES: usize = 6 * 1024 * 1024;
 
 static ENCODER: LazyLock<EncoderDictionary<'static>> =
     LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
 static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
 
 pub(super) fn pack(json: &[u8]) -> Result<Vec<u8>, Error> {
+    // It could not be unpacked.
+    if json.len() > MAX_UNPACKED_BYTES {
+        return Err(Error::TooLarge);
+    }
     let frame = Compressor::with_prepared_dictionary(&ENCODER).and_then(|mut with| with.compress(json));
     let mut packed = frame.map_err(|error| Error::Unreadable(error.into()))?;
     packed.insert(0, NUMBER);

@@ -51,7 +51,8 @@ pub struct StoredAnswer {
 #[serde(rename_all = "camelCase")]
 struct ReceiptItem {
     fingerprint: String,
-    /// A [`StoredAnswer`] as JSON, compressed with zstd and then sealed with AES-256-GCM.
+    /// A [`StoredAnswer`] as JSON, compressed with zstd and then sealed with AES-256-GCM; empty when only the
+    /// parts of the request have answers.
     #[serde(with = "serde_bytes")]
     answer: Vec<u8>,
     #[serde(with = "serde_bytes")]
@@ -68,13 +69,7 @@ impl Receipt {
         }
         let nonce =
             self.key.cipher()?.seal_in_place_append_tag(Aad::empty(), &mut answer).map_err(unreadable)?;
-        let item = ReceiptItem {
-            fingerprint: self.key.fingerprint.clone(),
-            answer,
-            nonce: nonce.as_ref().to_vec(),
-            expires_at: Timestamp::now().plus(KEPT).seconds(),
-        };
-        item::with_key(self.key.item_key(), &item)
+        self.key.item(answer, nonce.as_ref().to_vec())
     }
 
     /// Why a write with this receipt failed whose place is taken.
@@ -92,6 +87,12 @@ impl ReceiptKey {
         RandomizedNonceKey::new(&AES_256_GCM, &self.seal).map_err(unreadable)
     }
 
+    fn item(&self, answer: Vec<u8>, nonce: Vec<u8>) -> Result<Item, Error> {
+        let expires_at = Timestamp::now().plus(KEPT).seconds();
+        let item = ReceiptItem { fingerprint: self.fingerprint.clone(), answer, nonce, expires_at };
+        item::with_key(self.item_key(), &item)
+    }
+
     fn item_key(&self) -> Item {
         keys::item(&keys::receipt(&self.id), keys::RECEIPT)
     }
@@ -104,6 +105,9 @@ impl ReceiptKey {
         }
         if item.fingerprint != self.fingerprint {
             return Err(Error::KeyReused);
+        }
+        if item.answer.is_empty() {
+            return Ok(None);
         }
         let nonce = Nonce::try_assume_unique_for_key(&item.nonce).map_err(unreadable)?;
         let opened = self.cipher()?.open_in_place(nonce, Aad::empty(), &mut item.answer);
@@ -126,9 +130,25 @@ impl Store {
         Ok(item.map(|item| key.read(item)).transpose()?.flatten())
     }
 
+    /// Keeps what a request of many parts says, so that no other has an effect under its name. One call.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`]; else see [`Error`].
+    pub async fn claim(&self, key: &ReceiptKey) -> Result<(), Error> {
+        let write = self.write_new_receipt(key.item(Vec::new(), Vec::new())?)?;
+        match self.write_with(vec![write], Some(0)).await? {
+            Written::Yes => Ok(()),
+            // It is there already; that it expires at this moment is no harm.
+            Written::Refused(mut refused) => {
+                let found = refused.pop().and_then(|(_, item)| item);
+                found.map_or(Ok(()), |item| key.read(item).map(drop))
+            }
+        }
+    }
+
     /// Keeps the receipt of a request that has no effect. One call.
     pub(super) async fn keep_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
-        match self.write(vec![self.write_receipt(receipt)?]).await? {
+        match self.write_with(vec![self.write_receipt(receipt)?], Some(0)).await? {
             Written::Yes => Ok(()),
             Written::Refused(mut refused) => Err(receipt.answered(refused.pop().and_then(|(_, item)| item))),
         }
@@ -136,9 +156,13 @@ impl Store {
 
     /// Writes a receipt if there is none of its name.
     pub(super) fn write_receipt(&self, receipt: &Receipt) -> Result<TransactWriteItem, Error> {
+        self.write_new_receipt(receipt.item()?)
+    }
+
+    fn write_new_receipt(&self, item: Item) -> Result<TransactWriteItem, Error> {
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(receipt.item()?))
+            .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
             .expression_attribute_values(":now", AttributeValue::N(Timestamp::now().seconds().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);

@@ -125,9 +125,11 @@ impl Store {
             .limit(i32::try_from(size + 1).unwrap_or(i32::MAX))
             .consistent_read(true);
         let output = call.send().await.map_err(error)?;
+        // An answer of DynamoDB ends at 1 MB too.
+        let is_cut = output.last_evaluated_key.is_some();
         let items = output.items.unwrap_or_default().into_iter().map(item::read::<VersionItem>);
         let mut items = items.collect::<Result<Vec<_>, _>>()?;
-        let is_last = items.len() <= size;
+        let is_last = !is_cut && items.len() <= size;
         items.truncate(size);
         let next = items.last().map(|item| item.version.revision).filter(|_| !is_last);
         Ok(VersionPage { versions: items.into_iter().filter_map(VersionItem::kept).collect(), next })

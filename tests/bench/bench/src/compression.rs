@@ -17,7 +17,7 @@ use crate::units;
 use crate::world::World;
 
 const DICTIONARY: &str = "shared/src/store/dictionary-1.txt";
-/// As `shared/src/store/packing.rs` has them.
+/// As `shared/src/store/packing.rs` has them; what is packed here is compared with what that has stored.
 const LEVEL: i32 = 4;
 const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
 /// Documents under callgrind, beside the first.
@@ -121,6 +121,9 @@ pub(crate) async fn measure(root: &Path, world: &World) -> Result<Compression, E
     let stored = STANDARD.decode(head["document"]["B"].as_str().ok_or("no document")?)?;
     // The first byte says with which dictionary.
     let json = Packing::new(root, Way::Dictionary)?.unpack(stored.get(1..).unwrap_or_default())?;
+    if stored.get(1..) != Some(&Packing::new(root, Way::Dictionary)?.pack(&json)?) {
+        return Err(format!("shared/src/store/packing.rs packs otherwise than with level {LEVEL}").into());
+    }
     let file = world.folder.path().join("document.json");
     std::fs::write(&file, &json)?;
     let mut compression = Compression::new();
