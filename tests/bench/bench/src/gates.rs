@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::LISTS;
 use crate::dynamodb::Cost;
 use crate::figures::{Figures, Row, ratio};
+use crate::profile::Profiles;
+use crate::{LISTS, bounds};
 
 const OWN: &[&str] = &["get-flow", "list-flows", "create-flow", "start-flow"];
 
@@ -17,15 +18,26 @@ struct Gate {
     measure: fn(&Figures, &Row) -> Option<f64>,
 }
 
-/// The figures of a gate, and whether it is missed.
-pub(crate) struct Result {
+/// What a figure cannot be better than.
+type Bound = fn(&str, &Figures, &Profiles) -> Option<f64>;
+
+/// Of gates that are missed.
+const BOUNDS: [(&str, Bound); 3] =
+    [(UNTIL_FIRST, bounds::until_first), (WARM, bounds::warm), (SYSTEM_CALLS, bounds::system_calls)];
+const UNTIL_FIRST: &str = "instructions from exec to the first answer: times which they are fewer than D's";
+const WARM: &str = "instructions of a warm request, of D's";
+const SYSTEM_CALLS: &str = "system calls before the first event is asked for";
+
+/// A gate that functions miss.
+pub(crate) struct Missed {
     pub(crate) what: &'static str,
-    pub(crate) missed: Vec<&'static str>,
+    /// Each with what it cannot be better than, if that is known.
+    pub(crate) functions: Vec<(&'static str, Option<f64>)>,
 }
 
 const GATES: [Gate; 18] = [
     Gate {
-        what: "instructions from exec to the first answer: times which they are fewer than D's",
+        what: UNTIL_FIRST,
         limit: 45.0,
         stretch: 80.0,
         functions: OWN,
@@ -41,7 +53,7 @@ const GATES: [Gate; 18] = [
         measure: |_, own| Some(ratio(own.instructions.first, own.instructions.warm)),
     },
     Gate {
-        what: "instructions of a warm request, of D's",
+        what: WARM,
         limit: 1.6,
         stretch: 1.0,
         functions: OWN,
@@ -57,7 +69,7 @@ const GATES: [Gate; 18] = [
         },
     },
     Gate {
-        what: "system calls before the first event is asked for",
+        what: SYSTEM_CALLS,
         limit: 150.0,
         stretch: 80.0,
         functions: OWN,
@@ -171,13 +183,14 @@ impl Gate {
 }
 
 /// The table of gates, and those that are missed.
-pub(crate) fn write(page: &mut String, figures: &Figures) -> Vec<Result> {
+pub(crate) fn write(page: &mut String, figures: &Figures, profiles: &Profiles) -> Vec<Missed> {
     *page += "\n## Gates\n\nA figure keeps to its gate, reaches the figure to aim at (✓✓), or misses.\n\n\
               | figure | gate | aim | get-flow | list-flows | create-flow | start-flow |\n|---|---|---|---|---|---|---|\n";
     let mut results = Vec::new();
     for gate in &GATES {
         let _ = write!(page, "| {} | {} | {} |", gate.what, gate.limit, gate.stretch);
-        let mut missed = Vec::new();
+        let bound = BOUNDS.iter().find(|(what, _)| *what == gate.what).map(|(_, bound)| bound);
+        let mut functions = Vec::new();
         for name in OWN {
             let row = figures.rows.get(*name).filter(|_| gate.functions.contains(name));
             let Some(figure) = row.and_then(|row| (gate.measure)(figures, row)) else {
@@ -189,15 +202,15 @@ pub(crate) fn write(page: &mut String, figures: &Figures) -> Vec<Result> {
             } else if gate.is_met(figure, gate.limit) {
                 "✓"
             } else {
-                missed.push(*name);
+                functions.push((*name, bound.and_then(|bound| bound(name, figures, profiles))));
                 "**missed**"
             };
             let digits = if figure.fract() == 0.0 { 0 } else { 2 };
             let _ = write!(page, " {figure:.digits$} {verdict} |");
         }
         page.push('\n');
-        results.push(Result { what: gate.what, missed });
+        results.push(Missed { what: gate.what, functions });
     }
-    results.retain(|result| !result.missed.is_empty());
+    results.retain(|result| !result.functions.is_empty());
     results
 }

@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     /// The body of the large flow.
     pub(crate) bytes: usize,
     pub(crate) nodes: usize,
+    #[serde(default)]
+    pub(crate) validate: Timed,
     pub(crate) create: Timed,
     pub(crate) read: Timed,
     /// A page of as many of them as fit an answer.
@@ -68,16 +70,18 @@ impl Limits {
         let body = flow.to_string();
         let id = world.copies(&flow, PAGE, "large", "larges").await?.pop().ok_or("no flow")?;
         let mut get = places.function("get-flow", &id);
+        let mut validate = places.function("validate-flow", &id);
         let mut create = places.function("create-flow", &id);
         let mut list = places.function("list-flows", &id);
-        for function in [&mut get, &mut create, &mut list] {
+        for function in [&mut get, &mut validate, &mut create, &mut list] {
             function.asks.user = "large".into();
             function.asks.tenant = "larges".into();
         }
         Ok(Self {
             bytes: body.len(),
             nodes: NODES,
-            create: created(&create, &body, world).await?,
+            validate: sent(&validate, &body, world).await?,
+            create: sent(&create, &body, world).await?,
             read: get.timed(world).await?,
             list: list.timed(world).await?,
             owners: Refusal::see(world).await?,
@@ -119,9 +123,9 @@ fn large(flow: &Value) -> Result<Value, Error> {
     Ok(large)
 }
 
-/// Creates the large flow some times.
-async fn created(function: &Function, body: &str, world: &World) -> Result<Timed, Error> {
-    let event = world.events("create-flow", &function.asks)?()?;
+/// Sends the large flow to a function some times.
+async fn sent(function: &Function, body: &str, world: &World) -> Result<Timed, Error> {
+    let event = world.events(&function.name, &function.asks)?()?;
     let mut event: Value = serde_json::from_str(&event)?;
     event["headers"]["content-length"] = body.len().to_string().into();
     event["body"] = body.into();

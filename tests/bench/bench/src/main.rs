@@ -2,6 +2,7 @@
 //! `docs/performance.md`. `tests/bench/run` builds what this needs.
 
 mod agree;
+mod bounds;
 mod cgroup;
 mod charts;
 mod compression;
@@ -38,7 +39,7 @@ use limits::Limits;
 use measure::{Function, Instructions};
 use world::{Asks, World};
 
-const ALL: [&str; 6] = ["hello", "naive", "get-flow", "list-flows", "create-flow", "start-flow"];
+const ALL: [&str; 6] = ["hello", "naive", "get-flow", "create-flow", "start-flow", "list-flows"];
 /// Counted so often, one function after the other; the median is what counts.
 const COUNTS: usize = 3;
 /// Requests to one sandbox whose memory is watched.
@@ -51,6 +52,8 @@ const LISTS: [usize; 3] = [100, 10_000, 100_000];
 const WHOLE: usize = 10_000;
 /// A page in the default order.
 const PAGE: &str = "page[size]=20&page[after]=";
+/// Flows on it.
+const PAGE_SIZE: u64 = 20;
 /// What reads all rows. The search finds nothing, and so looks everywhere.
 const WHOLE_QUERIES: [&str; 2] = ["page[size]=20&page[number]=500", "page[size]=20&search=nowhere"];
 /// Flows in the list that list-flows is measured with.
@@ -159,6 +162,7 @@ impl Places {
             "get-flow" => self.functions.join("GetFlow/bootstrap"),
             "list-flows" => self.functions.join("ListFlows/bootstrap"),
             "create-flow" => self.functions.join("CreateFlow/bootstrap"),
+            "validate-flow" => self.functions.join("ValidateFlow/bootstrap"),
             _ => self.functions.join("StartFlow/bootstrap"),
         };
         let asks = if name == "list-flows" {

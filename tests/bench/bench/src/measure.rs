@@ -55,6 +55,9 @@ pub(crate) struct Start {
     #[serde(default)]
     pub(crate) by_name: BTreeMap<String, usize>,
     pub(crate) files: usize,
+    /// Of all system calls those that another thread than the first makes.
+    #[serde(default)]
+    pub(crate) elsewhere: usize,
 }
 
 /// Times, as parts of another function's in the same round.
@@ -170,7 +173,10 @@ impl Function {
             let call = line.split_once('(').and_then(|(call, _)| call.split_whitespace().last());
             *by_name.entry(call.unwrap_or_default().to_owned()).or_default() += 1;
         }
+        let thread = |line: &String| line.split(' ').next().map(str::to_owned);
+        let first = trace.first().map(thread);
         Ok(Start {
+            elsewhere: trace.iter().filter(|line| Some(thread(line)) != first).count(),
             by_name,
             syscalls: trace.len(),
             syscalls_alone: self.without_warm_up().trace(world).await?.len(),

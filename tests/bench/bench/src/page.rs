@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::bounds::Least;
 use crate::charts;
 use crate::compression::Compressed;
 use crate::dynamodb::Cost;
@@ -33,11 +34,16 @@ impl Figures {
              `aws-config`, the SDK and\n`lambda_http`, which checks no token.\n",
             self.architecture,
         );
-        let missed = gates::write(&mut page, self);
+        let missed = gates::write(&mut page, self, profiles);
         if !missed.is_empty() {
-            page += "\nMissed:\n\n";
-            for gates::Result { what, missed } in missed {
-                let _ = writeln!(page, "- {what}: {}", missed.join(", "));
+            page += "\nMissed, with what they could be at best by [what a request has to do](#where-the-instructions-of-a-warm-request-are) \
+                     and [what a start does](#instructions-and-size):\n\n";
+            for gates::Missed { what, functions } in missed {
+                let named = functions.into_iter().map(|(name, bound)| match bound {
+                    Some(bound) => format!("{name} (at best {bound:.2})"),
+                    None => name.into(),
+                });
+                let _ = writeln!(page, "- {what}: {}", named.collect::<Vec<_>>().join(", "));
             }
         }
         write_profiles(&mut page, self, profiles);
@@ -82,8 +88,9 @@ impl Figures {
         let _ = writeln!(
             page,
             "\nThe system calls of get-flow before its first event, and in brackets H's: {}. Each `futex` is a part of AWS-LC that \
-             gets ready when TLS\nneeds it first, and glibc looks the endpoint's name up in a thread and in files of its own.",
-            parts.collect::<Vec<_>>().join(", ")
+             gets ready when TLS\nneeds it first, and glibc looks the endpoint's name up in a thread of its own, by {} system calls.",
+            parts.collect::<Vec<_>>().join(", "),
+            self.rows.get("get-flow").map_or(0, |row| row.start.elsewhere),
         );
     }
 
@@ -169,26 +176,30 @@ fn write_profiles(page: &mut String, figures: &Figures, profiles: &Profiles) {
         let _ = writeln!(page, "| {function} | {} |", parts.join(", "));
     }
     let warm = |name: &str| figures.rows.get(name).map(|row| row.instructions.warm).unwrap_or_default();
-    let (naive, call) = (warm("naive"), warm("naive").saturating_sub(warm("hello")));
+    let naive = warm("naive");
     let _ = writeln!(
         page,
-        "\nWhat a warm request would take if it did no more than D, verified its token and made its other calls: {} are D's, a call of \
-         the SDK takes\n{} (D's without H's), and nothing is counted for what is validated, compressed, hashed, logged, or listed.\n\n\
-         | function | calls | verification of RS256 | at least | of D's | measured, of D's |\n|---|---|---|---|---|---|",
+        "\nWhat a warm request takes at least: all that D does ({}), the verification of its token, its other calls of the SDK ({} each, \
+         which is D's\nwithout H's), packing and unpacking documents, and, of a page, what the SDK's and the runtime's JSON takes for the \
+         other 19 flows. Nothing is counted for\nwhat is validated, hashed, logged, sorted, or copied.\n\n\
+         | function | calls | verification of RS256 | other calls | compression | other flows | at least | of D's | measured, of D's |\n\
+         |---|---|---|---|---|---|---|---|---|",
         millions(naive),
-        millions(call),
+        millions(naive.saturating_sub(warm("hello"))),
     );
-    for (function, profile) in profiles {
-        let Some(row) = figures.rows.get(function) else { continue };
-        let calls = row.cost.as_ref().map_or(1, |cost| cost.calls.values().sum::<u32>());
-        let least = naive + profile.verification + u64::from(calls.saturating_sub(1)) * call;
+    for function in profiles.keys() {
+        let Some(least) = Least::of(function, figures, profiles) else { continue };
         let _ = writeln!(
             page,
-            "| {function} | {calls} | {} | {} | {:.2} | {:.2} |",
-            millions(profile.verification),
-            millions(least),
-            ratio(least, naive),
-            ratio(row.instructions.warm, naive),
+            "| {function} | {} | {} | {} | {} | {} | {} | {:.2} | {:.2} |",
+            least.calls,
+            millions(least.verification),
+            millions(least.further_calls),
+            millions(least.compression),
+            millions(least.passing_on),
+            millions(least.sum()),
+            ratio(least.sum(), naive),
+            ratio(warm(function), naive),
         );
     }
 }
@@ -206,8 +217,13 @@ fn write_limits(page: &mut String, limits: &Limits) {
     *page += "\n## Limits\n\nThe lists of 100,000 flows are above. The largest flow that a body can hold, and a page of as many of \
               them as fit an answer of 6 MB:\n\n\
               | request | calls | read units | write units | of them of the index | time here | most memory |\n|---|---|---|---|---|---|---|\n";
-    let Limits { bytes, nodes, create, read, list, owners, hot } = limits;
-    for (what, timed) in [("create a flow", create), ("read a flow", read), ("a page of flows", list)] {
+    let Limits { bytes, nodes, validate, create, read, list, owners, hot } = limits;
+    for (what, timed) in [
+        ("validate a flow", validate),
+        ("create a flow", create),
+        ("read a flow", read),
+        ("a page of flows", list),
+    ] {
         let what = format!("{what} of {nodes} nodes, {bytes} bytes");
         write_cost(page, &what, &timed.cost, Some(timed));
     }
@@ -235,7 +251,8 @@ fn write_levers(page: &mut String, levers: &Levers) {
     if levers.is_empty() {
         return;
     }
-    *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. The first line is what is deployed.\n\n\
+    *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. The first line is what is deployed. Of entropy by \
+              jitter look at init\nalone: it takes so long that the first requests are answered without the connection of the warm-up call.\n\n\
               | function | variant | init | first request | warm request | zip |\n|---|---|---|---|---|---|\n";
     for (function, variants) in levers {
         let (deployed, others): (Vec<_>, Vec<_>) =
