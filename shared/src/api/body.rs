@@ -6,7 +6,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Problem, Request};
-use crate::flow::{Fields, Patch, read_fields};
+use crate::flow::{Fields, Patch};
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -109,13 +109,11 @@ fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
     let mut parser = serde_json::Deserializer::from_str(text);
     Valid { depth: MAX_DEPTH }.deserialize(&mut parser).map_err(invalid)?;
-    let raw: &RawValue = serde_json::from_str(text).map_err(invalid)?;
-    match raw.get().as_bytes().first() {
-        Some(b'{') => read_fields(raw).map(Body::Object),
-        Some(b'[') => serde_json::from_str(raw.get()).ok().map(Body::Array),
-        _ => None,
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => serde_json::from_str(text).map(Body::Object).map_err(invalid),
+        Some(b'[') => serde_json::from_str(text).map(Body::Array).map_err(invalid),
+        _ => Err(Problem::InvalidBody("Expecting an object or an array".into())),
     }
-    .ok_or_else(|| Problem::InvalidBody("Expecting an object or an array".into()))
 }
 
 /// The media type of the body in lower case; none when it does not say. Two are no type.

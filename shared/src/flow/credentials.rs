@@ -212,7 +212,11 @@ impl<'de> Visitor<'de> for Search<'_> {
                 continue;
             }
             pointer.push('/');
-            pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            if name.contains(['~', '/']) {
+                pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            } else {
+                pointer.push_str(&name);
+            }
             members.next_value_seed(Search { is_credential: is_name(&name), pointer, found })?;
             pointer.truncate(length);
         }
@@ -221,9 +225,11 @@ impl<'de> Visitor<'de> for Search<'_> {
 }
 
 fn is_name(name: &str) -> bool {
-    let name: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
-    NAMES.iter().any(|end| name.ends_with(end))
+    NAMES.iter().any(|end| {
+        let letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric);
+        let mut letters = letters.map(|letter| letter.to_ascii_lowercase());
+        end.bytes().rev().all(|letter| letters.next() == Some(letter))
+    })
 }
 
 /// What stands for a value that is not there: nothing, an expression, or stars.

@@ -132,12 +132,15 @@ pub(super) fn head_key(id: FlowId) -> Item {
     keys::item(&keys::flow(id), HEAD)
 }
 
-pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
+/// The document of a flow as its head has it, if it fits in there.
+pub(super) fn fitting_document(flow: &Flow) -> Result<&[u8], Error> {
     let document = pack_document(&flow.document)?;
     let stewards: usize = flow.stewards.iter().map(String::len).sum();
-    if document.len() + stewards > MAX_PACKED_BYTES {
-        return Err(Error::TooLarge);
-    }
+    if document.len() + stewards > MAX_PACKED_BYTES { Err(Error::TooLarge) } else { Ok(document) }
+}
+
+pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
+    let document = fitting_document(flow)?;
     let owners: Vec<_> = flow.document.owners.iter().map(|owner| owner.id.clone()).collect();
     let item = LiveItem {
         id: flow.id,

@@ -298,7 +298,7 @@ impl Store {
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::UnknownSecrets`]; else see [`Error`].
     pub async fn check(&self, before: Option<&Flow>, after: &Flow) -> Result<(), Error> {
-        item::live_item(after)?;
+        item::fitting_document(after)?;
         self.write_rows(before, Some(after))?;
         self.check_secrets(before, after).await
     }
