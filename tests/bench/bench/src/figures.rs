@@ -39,6 +39,8 @@ pub(crate) struct Row {
     pub(crate) zip: usize,
     /// The most memory in KB, by the number of requests answered.
     pub(crate) peaks: BTreeMap<usize, u64>,
+    /// What is no file's of the memory in KB, after some requests.
+    pub(crate) anonymous: u64,
     pub(crate) cost: Option<Cost>,
     pub(crate) wall: Wall,
 }

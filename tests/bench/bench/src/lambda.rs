@@ -59,6 +59,8 @@ pub(crate) struct Progress {
     pub(crate) times: Vec<Duration>,
     /// The most memory it has had, in KB, by the number of requests that were answered.
     pub(crate) peaks: BTreeMap<usize, u64>,
+    /// Of its memory in the end what is no file's, in KB.
+    pub(crate) anonymous: u64,
     /// What it answered last.
     pub(crate) answer: Value,
     failure: Option<String>,
@@ -106,6 +108,7 @@ pub(crate) async fn run_special(
         init: Duration::ZERO,
         times: Vec::new(),
         peaks: BTreeMap::new(),
+        anonymous: 0,
         answer: Value::Null,
         failure: None,
     };
@@ -139,6 +142,7 @@ pub(crate) async fn run_special(
     }
     let empty = Progress {
         peaks: BTreeMap::new(),
+        anonymous: 0,
         times: Vec::new(),
         answer: Value::Null,
         failure: None,
@@ -181,8 +185,9 @@ impl State {
             }
         }
         if is_power_of_ten(progress.served) || progress.served == progress.wanted {
-            let (served, peak) = (progress.served, peak(progress.pid));
+            let (served, peak) = (progress.served, memory(progress.pid, "VmHWM:"));
             progress.peaks.insert(served, peak);
+            progress.anonymous = memory(progress.pid, "RssAnon:");
         }
         if progress.served == progress.wanted || progress.failure.is_some() {
             self.done.notify_one();
@@ -228,10 +233,10 @@ fn is_power_of_ten(number: usize) -> bool {
     number > 0 && 10_usize.pow(number.ilog10()) == number
 }
 
-/// The high-water mark of a process's memory, in KB.
-fn peak(pid: u32) -> u64 {
+/// What the kernel says of a process's memory, in KB: `VmHWM:` is the most it has had.
+fn memory(pid: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 

@@ -46,6 +46,8 @@ const COUNTS: usize = 3;
 const REQUESTS: usize = 100_000;
 /// What hello world and the naive function are compared after.
 const FEW_REQUESTS: usize = 1000;
+/// What memory is looked into after.
+const SOME_REQUESTS: usize = 100;
 /// Flows in the lists that a page is taken of.
 const LISTS: [usize; 3] = [100, 10_000, 100_000];
 /// Flows in the list of which all rows are read.
@@ -92,6 +94,9 @@ enum Command {
         /// Only this, and leave the other figures as they are
         #[arg(long, value_enum)]
         only: Vec<Part>,
+        /// Only the memory of this function
+        #[arg(long)]
+        function: Option<String>,
     },
     /// Fail when a function executes more instructions than tests/bench/figures.json says
     Check,
@@ -140,7 +145,9 @@ async fn main() -> Result<(), Error> {
     // Of these the stream is followed.
     let followed = async || World::start(&places.root, &places.server).await;
     match command {
-        Command::Measure { only } => measure(places, &quiet().await?, &only).await,
+        Command::Measure { only, function } => {
+            measure(places, &quiet().await?, &only, function.as_deref()).await
+        }
         Command::Check => check(places, &quiet().await?).await,
         Command::Agree { script } => agree::run(places, &quiet().await?, &script).await,
         Command::Lever(lever) => lever.measure(places, &quiet().await?).await,
@@ -195,7 +202,7 @@ impl Places {
     }
 }
 
-async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Error> {
+async fn measure(places: &Places, world: &World, only: &[Part], function: Option<&str>) -> Result<(), Error> {
     let mut figures = if only.is_empty() { Figures::default() } else { places.read().unwrap_or_default() };
     let wants = |part| only.is_empty() || only.contains(&part);
     let profiles = places.profiles()?;
@@ -208,6 +215,7 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
         let row = figures.rows.entry(function.name.clone()).or_default();
         if wants(Part::Start) {
             row.start = function.start(world).await?;
+            row.anonymous = function.run(world, &[], SOME_REQUESTS).await?.anonymous;
             row.zip = function.zip()?;
         }
         if wants(Part::Cost) && function.name != "hello" {
@@ -235,7 +243,7 @@ async fn measure(places: &Places, world: &World, only: &[Part]) -> Result<(), Er
     places.write(&figures)?;
     if wants(Part::Memory) {
         world.provide_inactive(REQUESTS).await?;
-        for function in &functions {
+        for function in functions.iter().filter(|of| function.is_none_or(|name| name == of.name)) {
             eprintln!("memory: {}", function.name);
             let is_own = !["hello", "naive"].contains(&function.name.as_str());
             let wanted = if is_own { REQUESTS } else { FEW_REQUESTS };
@@ -252,7 +260,7 @@ async fn prepare(places: &Places, world: &World, names: &[&str]) -> Result<Vec<F
     let id = world.fill(1, "anna", "acme").await?.pop().ok_or("no flow")?;
     world.fill(LISTED, "lisa", "lists").await?;
     // For instructions, cost and what else takes a few.
-    world.provide_inactive((COUNTS + 1) * 2 * (1 + measure::WARM)).await?;
+    world.provide_inactive(SOME_REQUESTS + (COUNTS + 1) * 2 * (1 + measure::WARM)).await?;
     Ok(names.iter().map(|name| places.function(name, &id)).collect())
 }
 

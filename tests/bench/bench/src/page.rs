@@ -122,6 +122,14 @@ impl Figures {
             }
             page.push('\n');
         }
+        let own = self.rows.iter().filter(|(_, row)| row.anonymous > 0);
+        let own = own.map(|(name, row)| format!("{name} {:.2}", ratio(row.anonymous, 1024)));
+        let _ = writeln!(
+            page,
+            "\nMost of it is the binary: the kernel maps the pages around those that are executed, and nothing need ever be written \
+             back of them. What\nelse there is, in MB: {}.",
+            own.collect::<Vec<_>>().join(", ")
+        );
     }
 
     fn write_compression(&self, page: &mut String) {
