@@ -40,6 +40,7 @@ impl Figures {
                      and [what a start does](#instructions-and-size):\n\n";
             for gates::Missed { what, functions } in missed {
                 let named = functions.into_iter().map(|(name, bound)| match bound {
+                    Some(bound) if bound.fract() == 0.0 => format!("{name} (at best {bound:.0})"),
                     Some(bound) => format!("{name} (at best {bound:.2})"),
                     None => name.into(),
                 });
