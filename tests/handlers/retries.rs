@@ -323,7 +323,7 @@ async fn what_is_refused_because_it_has_just_been_done_is_answered_as_it_was() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_request_without_effect_is_kept_once_the_way_is_free() {
+async fn a_request_without_effect_is_told_too_that_the_same_is_still_under_way() {
     let stack = Stack::start().await;
     let anna = stack.token("anna", "acme", ALL);
     let id = create(&stack, &anna, complete_flow("x")).await;

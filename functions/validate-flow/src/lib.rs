@@ -12,7 +12,7 @@ use shared::store::Error;
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let fields = read_body(&request)?.object()?;
-    // Read only when something is wrong: it takes as long as all the rest.
+    // Read only when something is wrong: it goes through the body once more.
     let say = |faults: &[_]| diagnostics_of_faults(faults, &NodeIds::read(&fields));
     let found = match Flow::create(&caller, fields.clone(), app.component_check) {
         Err(faults) => say(&faults),

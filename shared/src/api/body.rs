@@ -39,8 +39,8 @@ impl<'a> Body<'a> {
 /// Reads the body; one that is missing is an empty object.
 ///
 /// # Errors
-/// 415 when it says it is not JSON, or of a `PATCH` that it is in one of the standard languages, 413 when it is too large, 400 when it is not JSON, or neither an
-/// object nor an array.
+/// 415 when it says it is not JSON, or of a `PATCH` that it is in one of the standard languages, 413 when it
+/// is too large, 400 when it is not JSON, or neither an object nor an array.
 pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     let is_json = media_type(request).is_none_or(|media| {
         let subtype = media.strip_prefix("application/");

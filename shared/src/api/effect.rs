@@ -12,7 +12,7 @@ use super::respond::{part_of_validation_response, validation_response};
 use super::{Problem, Request, Response, path};
 use crate::flow::Diagnostic;
 use crate::identity::Caller;
-use crate::store::{Receipt, ReceiptKey, Store, StoredAnswer};
+use crate::store::{Error, Receipt, ReceiptKey, Store, StoredAnswer};
 
 /// The header of draft-ietf-httpapi-idempotency-key-header.
 const HEADER: &str = "Idempotency-Key";
@@ -126,8 +126,12 @@ impl<'a, T> Effect<'a, T> {
         match &self.key {
             Some(key) if problem.status().is_client_error() => match store.answer_of(key).await {
                 Ok(Some(answer)) => Problem::replay(answer),
-                // What was found out before stands.
-                Ok(None) | Err(_) => problem,
+                Ok(None) | Err(Error::KeyReused) => problem,
+                // The refusal stands without it.
+                Err(error) => {
+                    tracing::warn!(error = %error, "receipt.not_read");
+                    problem
+                }
             },
             _ => problem,
         }

@@ -198,3 +198,22 @@ pub fn difference_response(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{ComponentCheck, read_fields};
+
+    #[test]
+    fn a_patch_that_no_answer_has_room_for_is_none() {
+        let document = |settings: &str| {
+            let body = format!(r#"{{"graph":{{"nodes":[{{"id":"a"}}]}},"flowSettings":{settings}}}"#);
+            let raw: &serde_json::value::RawValue = serde_json::from_str(&body).unwrap();
+            Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart).unwrap()
+        };
+        // Four characters become eighteen.
+        let many = |count: usize| document(&format!("[{}]", vec!["1e15"; count].join(",")));
+        assert!(patch_json(&document("0"), &many(100_000)).is_some());
+        assert!(patch_json(&document("0"), &many(200_000)).is_none());
+    }
+}

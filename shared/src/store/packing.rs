@@ -74,6 +74,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_packed_that_could_not_be_unpacked() {
+        let largest = vec![b' '; MAX_UNPACKED_BYTES];
+        assert_eq!(unpack(&pack(&largest).unwrap()).unwrap(), largest);
+        let larger = [largest.as_slice(), b" "].concat();
+        assert!(matches!(pack(&larger), Err(Error::TooLarge)));
+    }
+
+    #[test]
     fn what_cannot_be_unpacked_is_an_error() {
         for packed in [&[NUMBER, 1, 2, 3][..], &[2, 0x28, 0xb5, 0x2f, 0xfd], b"{}"] {
             assert!(matches!(unpack(packed), Err(Error::Unreadable(_))), "{packed:?}");

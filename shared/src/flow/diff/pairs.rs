@@ -31,7 +31,7 @@ impl Pairs {
         for (((index, old), is_kept), next) in
             from.iter().enumerate().zip(&self.is_kept).zip(&mut following).rev()
         {
-            if let Some(key) = key(old).filter(|_| !is_kept) {
+            if !is_kept && let Some(key) = key(old) {
                 *next = first.insert(key, index);
             }
         }
