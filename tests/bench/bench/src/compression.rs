@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::process::Command;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 use crate::http::Error;
+use crate::measure::once_more;
 use crate::units;
 use crate::world::World;
 
@@ -20,8 +20,6 @@ const DICTIONARY: &str = "shared/src/store/dictionary-1.txt";
 /// As `shared/src/store/packing.rs` has them; what is packed here is compared with what that has stored.
 const LEVEL: i32 = 4;
 const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
-/// Documents under callgrind, beside the first.
-const TIMES: u64 = 20;
 
 /// By name of the way.
 pub(crate) type Compression = BTreeMap<String, Compressed>;
@@ -131,41 +129,16 @@ pub(crate) async fn measure(root: &Path, world: &World) -> Result<Compression, E
         let packed = Packing::new(root, way)?.pack(&json)?;
         head["document"] = json!({"B": STANDARD.encode(&packed)});
         let size = units::size(&head);
+        let command = ["compress".into(), file.clone().into(), way.name().into()];
         let compressed = Compressed {
             document: packed.len(),
             head: size,
             write: units::write(size, true),
             read: units::read(size, true),
-            pack: executed(root, world, &file, way, false).await?,
-            unpack: executed(root, world, &file, way, true).await?,
+            pack: once_more(root, world, &command).await?,
+            unpack: once_more(root, world, &[command.as_slice(), &["--unpack".into()]].concat()).await?,
         };
         compression.insert(way.name().into(), compressed);
     }
     Ok(compression)
-}
-
-/// Instructions of one more document.
-async fn executed(root: &Path, world: &World, file: &Path, way: Way, unpack: bool) -> Result<u64, Error> {
-    let mut counts = Vec::new();
-    for times in [1, 1 + TIMES] {
-        let out = world.folder.path().join("compress.callgrind");
-        let mut command = Command::new("valgrind");
-        command
-            .args(["--tool=callgrind".into(), format!("--callgrind-out-file={}", out.display())])
-            .arg(std::env::current_exe()?)
-            .args(["--root".as_ref(), root.as_os_str()])
-            .args(["--server", ".", "--functions", ".", "--baselines", ".", "compress"])
-            .arg(file)
-            .args([way.name(), "--times", &times.to_string()])
-            .stderr(std::process::Stdio::null());
-        if unpack {
-            command.arg("--unpack");
-        }
-        if !command.status().await?.success() {
-            return Err(format!("{} failed", way.name()).into());
-        }
-        counts.push(crate::measure::total(&out)?);
-    }
-    let [one, many] = counts[..] else { return Err("no counts".into()) };
-    Ok(many.saturating_sub(one) / TIMES)
 }

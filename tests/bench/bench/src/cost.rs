@@ -70,7 +70,7 @@ pub(crate) struct Bench<'a> {
 }
 
 /// Where SAM builds a package: `get-flow` in `GetFlow`.
-fn binary(functions: &Path, package: &str) -> PathBuf {
+pub(crate) fn binary(functions: &Path, package: &str) -> PathBuf {
     let words = package.split('-').map(|word| {
         let (first, rest) = word.split_at(1);
         first.to_uppercase() + rest

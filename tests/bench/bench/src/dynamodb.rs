@@ -24,6 +24,9 @@ const ROOTS: usize = 140;
 const INDEX: &str = "unconfirmed";
 const INDEX_KEYS: [&str; 4] = ["pk", "sk", INDEX, "announcedAt"];
 
+/// Where the keys are that tokens are verified with.
+const KEYS: &str = "/jwks.json";
+
 /// What requests cost.
 #[derive(Clone, Default, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cost {
@@ -55,6 +58,8 @@ pub(crate) type Pace = BTreeMap<String, u64>;
 pub(crate) struct DynamoDb {
     http: Http,
     backend: String,
+    /// The keys that tokens are verified with, which are at `KEYS` too.
+    jwks: String,
     /// None while nothing is counted: to know sizes, items are read once more.
     cost: Mutex<Option<Cost>>,
     pace: Mutex<Pace>,
@@ -62,7 +67,7 @@ pub(crate) struct DynamoDb {
 
 impl DynamoDb {
     /// Listens on a free port in front of `backend`; gives its own URL and the PEM of its roots too.
-    pub(crate) async fn start(backend: String) -> Result<(Arc<Self>, String, String), Error> {
+    pub(crate) async fn start(backend: String, jwks: String) -> Result<(Arc<Self>, String, String), Error> {
         let key = KeyPair::generate_for(&PKCS_RSA_SHA256)?;
         let mut roots = String::new();
         let mut issuer = None;
@@ -85,8 +90,13 @@ impl DynamoDb {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("https://localhost:{}", listener.local_addr()?.port());
-        let endpoint =
-            Arc::new(Self { http: Http::new(), backend, cost: Mutex::default(), pace: Mutex::default() });
+        let endpoint = Arc::new(Self {
+            http: Http::new(),
+            backend,
+            jwks,
+            cost: Mutex::default(),
+            pace: Mutex::default(),
+        });
         let state = Arc::clone(&endpoint);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -129,6 +139,9 @@ impl DynamoDb {
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Result<Answer, Error> {
+        if request.uri().path() == KEYS {
+            return Ok(Response::new(Full::new(self.jwks.clone().into())));
+        }
         let started = Instant::now();
         let counts = self.cost.lock().is_ok_and(|cost| cost.is_some());
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::compression::Compression;
+use crate::documents::Documents;
 use crate::dynamodb::Cost;
 use crate::http::Error;
 use crate::lambda::Progress;
@@ -28,6 +29,9 @@ pub(crate) struct Figures {
     pub(crate) whole: BTreeMap<String, Timed>,
     pub(crate) limits: Option<Limits>,
     pub(crate) compression: Compression,
+    pub(crate) documents: Documents,
+    /// Instructions of init for one more client of the SDK.
+    pub(crate) second_client: u64,
 }
 
 /// What is measured of one function.

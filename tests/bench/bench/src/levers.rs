@@ -28,12 +28,14 @@ pub(crate) struct Lever {
     /// Its binary
     #[arg(long)]
     binary: PathBuf,
-    /// Do not connect before the first request
-    #[arg(long)]
-    no_warm_up: bool,
-    /// Trust as many roots as Lambda's own bundle has
-    #[arg(long)]
-    all_roots: bool,
+    /// What else its environment has, such as `AWS_CA_BUNDLE={SSL_CERT_FILE}`: in braces, what that says otherwise
+    #[arg(long = "set", value_parser = setting)]
+    settings: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("is not NAME=VALUE")?;
+    Ok((name.into(), value.into()))
 }
 
 /// What a variant takes.
@@ -48,12 +50,11 @@ impl Lever {
         let mut functions = prepare(places, world, &[&self.function]).await?;
         let mut function = functions.pop().ok_or("no function")?;
         function.binary = self.binary;
-        if self.no_warm_up {
-            function = function.without_warm_up();
-        }
-        if self.all_roots {
-            let all = world.environment.iter().find(|(name, _)| name == "SSL_CERT_FILE").ok_or("no roots")?;
-            function.settings.push(("AWS_CA_BUNDLE".into(), all.1.clone()));
+        for (name, mut value) in self.settings {
+            for (other, says) in &world.environment {
+                value = value.replace(&format!("{{{other}}}"), says);
+            }
+            function.settings.push((name, value));
         }
         let mut rounds = Vec::new();
         for _ in 0..COUNTS {

@@ -8,6 +8,7 @@ mod charts;
 mod compression;
 mod cost;
 mod cost_page;
+mod documents;
 mod dynamodb;
 mod figures;
 mod gates;
@@ -120,6 +121,9 @@ enum Command {
     /// Compress a document, to be counted by `measure --only compression`
     #[command(hide = true)]
     Compress(compression::Compress),
+    /// Read a document and write it again, to be counted by `measure --only documents`
+    #[command(hide = true)]
+    PassOn(documents::PassOn),
 }
 
 /// What can be measured by itself.
@@ -135,6 +139,8 @@ enum Part {
     Lists,
     Limits,
     Compression,
+    /// Documents that are only passed on
+    Documents,
 }
 
 #[tokio::main]
@@ -157,6 +163,7 @@ async fn main() -> Result<(), Error> {
         Command::Load => money::load(places).await,
         Command::Pages => money::write_pages(places),
         Command::Compress(compress) => compress.run(&places.root),
+        Command::PassOn(document) => document.run(),
     }
 }
 
@@ -166,11 +173,7 @@ impl Places {
         let binary = match name {
             "hello" => self.baselines.join("function/hello"),
             "naive" => self.baselines.join("release/naive"),
-            "get-flow" => self.functions.join("GetFlow/bootstrap"),
-            "list-flows" => self.functions.join("ListFlows/bootstrap"),
-            "create-flow" => self.functions.join("CreateFlow/bootstrap"),
-            "validate-flow" => self.functions.join("ValidateFlow/bootstrap"),
-            _ => self.functions.join("StartFlow/bootstrap"),
+            name => cost::binary(&self.functions, name),
         };
         let asks = if name == "list-flows" {
             Asks { user: "lisa".into(), tenant: "lists".into(), id: id.into(), query: PAGE.into() }
@@ -210,6 +213,7 @@ async fn measure(places: &Places, world: &World, only: &[Part], function: Option
     figures.architecture = std::env::consts::ARCH.into();
     if wants(Part::Instructions) {
         instructions(&mut figures, world, &functions, COUNTS, &profiles).await?;
+        figures.second_client = second_client(places, world).await?;
     }
     for function in &functions {
         let row = figures.rows.entry(function.name.clone()).or_default();
@@ -224,6 +228,9 @@ async fn measure(places: &Places, world: &World, only: &[Part], function: Option
     }
     if wants(Part::Compression) {
         figures.compression = compression::measure(&places.root, world).await?;
+    }
+    if wants(Part::Documents) {
+        figures.documents = documents::measure(&places.root, world).await?;
     }
     if wants(Part::Wall) {
         eprintln!("wall time");
@@ -287,6 +294,18 @@ async fn instructions(
         figures.rows.entry(function.name.clone()).or_default().instructions = Instructions::median(rounds);
     }
     Ok(())
+}
+
+/// Of init without the warm-up call: what get-secret has more than get-flow is a client of Secrets Manager.
+async fn second_client(places: &Places, world: &World) -> Result<u64, Error> {
+    let mut inits = Vec::new();
+    for name in ["get-flow", "get-secret"] {
+        let mut function = places.function(name, "").without_warm_up();
+        function.settings.push(("SECRETS_PREFIX".into(), "flow-repository/secrets/".into()));
+        inits.push(function.executed(world, &places.profiles()?, "init-alone", 0).await?);
+    }
+    let [without, with] = inits[..] else { return Err("no counts".into()) };
+    Ok(with.saturating_sub(without))
 }
 
 async fn lists(figures: &mut Figures, places: &Places, world: &World) -> Result<(), Error> {

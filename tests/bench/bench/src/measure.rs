@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 
 use crate::dynamodb::Cost;
 use crate::figures::Timed;
@@ -21,6 +23,8 @@ pub(crate) const WARM: usize = 20;
 /// Runs of each function by the clock, and warm requests in each.
 pub(crate) const ROUNDS: usize = 15;
 pub(crate) const TIMED: usize = 100;
+/// What a command of this program does beside the first under callgrind.
+const TIMES: u64 = 20;
 /// What a zip file has beside the compressed data: headers and the name `bootstrap`, twice.
 const ZIP_FRAME: usize = 30 + 46 + 22 + 2 * 9;
 
@@ -148,7 +152,7 @@ impl Function {
         Ok(Instructions { init, init_alone, first, warm: many.saturating_sub(one) / WARM as u64 })
     }
 
-    async fn executed(
+    pub(crate) async fn executed(
         &self,
         world: &World,
         profiles: &Path,
@@ -224,6 +228,29 @@ pub(crate) fn total(file: &Path) -> Result<u64, Error> {
     let total =
         profile.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")));
     Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
+}
+
+/// Instructions of doing once more what a command of this program does `--times` over.
+pub(crate) async fn once_more(root: &Path, world: &World, command: &[OsString]) -> Result<u64, Error> {
+    let mut counts = Vec::new();
+    for times in [1, 1 + TIMES] {
+        let out = world.folder.path().join("command.callgrind");
+        let status = Command::new("valgrind")
+            .args(["--tool=callgrind".into(), format!("--callgrind-out-file={}", out.display())])
+            .arg(std::env::current_exe()?)
+            .args(["--root".as_ref(), root.as_os_str()])
+            .args(["--server", ".", "--functions", ".", "--baselines", "."])
+            .args(command)
+            .args(["--times", &times.to_string()])
+            .stderr(Stdio::null())
+            .status();
+        if !status.await?.success() {
+            return Err(format!("{command:?} failed").into());
+        }
+        counts.push(total(&out)?);
+    }
+    let [one, many] = counts[..] else { return Err("no counts".into()) };
+    Ok(many.saturating_sub(one) / TIMES)
 }
 
 /// The median of the warm requests.

@@ -57,7 +57,8 @@ impl Figures {
             write_limits(&mut page, limits);
         }
         self.write_compression(&mut page);
-        write_levers(&mut page, levers);
+        self.write_documents(&mut page);
+        self.write_levers(&mut page, levers);
         page
     }
 
@@ -148,6 +149,52 @@ impl Figures {
             let (pack, unpack) = (millions(*pack), millions(*unpack));
             let _ = writeln!(page, "| {name} | {document} | {head} | {write} | {read} | {pack} | {unpack} |");
         }
+    }
+
+    fn write_documents(&self, page: &mut String) {
+        if self.documents.is_empty() {
+            return;
+        }
+        *page += "\n## Reading a document\n\nWhat it takes to read the flow of 4 KB, by what becomes of it. What is only shown is read in none of these ways: its text \
+                  goes into\nthe answer as it was stored ([ADR 0022](adr/0022-shown.md)). What is worked with is read in the last, and written as it came.\n\n\
+                  | read as | instructions |\n|---|---|\n";
+        let mut ways: Vec<_> = self.documents.iter().collect();
+        ways.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        for (way, count) in ways {
+            let _ = writeln!(page, "| {way} | {:.3} M |", ratio(*count, 1_000_000));
+        }
+    }
+
+    fn write_levers(&self, page: &mut String, levers: &Levers) {
+        if levers.is_empty() {
+            return;
+        }
+        *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. `as deployed` has five roots, the warm-up call, keys in a \
+                  setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, and overflow \
+                  checks in\nour own crates alone; every other line changes what it says. Of entropy by jitter look at init: it takes so long that the first \
+                  requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\n\
+                  | function | variant | init | first request | warm request | zip |\n|---|---|---|---|---|---|\n";
+        for (function, variants) in levers {
+            let (deployed, others): (Vec<_>, Vec<_>) =
+                variants.iter().partition(|(name, _)| *name == "as deployed");
+            for (name, variant) in deployed.into_iter().chain(others) {
+                let Instructions { init, first, warm, .. } = variant.instructions;
+                let _ = writeln!(
+                    page,
+                    "| {function} | {name} | {} | {} | {} | {:.2} MB |",
+                    millions(init),
+                    millions(first),
+                    millions(warm),
+                    ratio(variant.zip as u64, 1_000_000),
+                );
+            }
+        }
+        let _ = writeln!(
+            page,
+            "\nOne more client of the SDK takes {} of init: get-secret's for Secrets Manager. No function has one that it does not use, so \
+             none is made later\nthan in init. What compression does, and what reading documents otherwise would take, is above.",
+            millions(self.second_client)
+        );
     }
 
     fn write_costs(&self, page: &mut String) {
@@ -255,30 +302,6 @@ fn write_limits(page: &mut String, limits: &Limits) {
         hot.p99_millis,
         hot.p99_last_millis,
     );
-}
-
-fn write_levers(page: &mut String, levers: &Levers) {
-    if levers.is_empty() {
-        return;
-    }
-    *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. The first line is what is deployed. Of entropy by \
-              jitter look at init\nalone: it takes so long that the first requests are answered without the connection of the warm-up call.\n\n\
-              | function | variant | init | first request | warm request | zip |\n|---|---|---|---|---|---|\n";
-    for (function, variants) in levers {
-        let (deployed, others): (Vec<_>, Vec<_>) =
-            variants.iter().partition(|(name, _)| *name == "as deployed");
-        for (name, variant) in deployed.into_iter().chain(others) {
-            let Instructions { init, first, warm, .. } = variant.instructions;
-            let _ = writeln!(
-                page,
-                "| {function} | {name} | {} | {} | {} | {:.2} MB |",
-                millions(init),
-                millions(first),
-                millions(warm),
-                ratio(variant.zip as u64, 1_000_000),
-            );
-        }
-    }
 }
 
 fn millions(count: u64) -> String {

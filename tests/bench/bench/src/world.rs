@@ -61,18 +61,16 @@ impl World {
         Self::with(root, server, "off").await
     }
 
-    /// The same, but functions have a table whose changes nobody follows: following those of 100,000 flows
-    /// takes the local server longer than all that is measured. What is in it must come from `fill`.
+    /// The same, but functions have a table whose changes nobody follows and that has no index: following those
+    /// of 100,000 flows, or as many starts that nobody confirms, takes the local server longer than all that is
+    /// measured. What is in it must come from `fill`.
     pub(crate) async fn quiet(root: &Path, server: &Path) -> Result<Self, Error> {
         let mut world = Self::start(root, server).await?;
         let followed = world.dynamodb.call("DescribeTable", &json!({"TableName": TABLE})).await?;
-        let parts = |value: &Value, names: &[&str]| -> Value {
-            names.iter().map(|name| ((*name).to_owned(), value[*name].clone())).collect::<Map<_, _>>().into()
-        };
-        let mut table = parts(&followed["Table"], &["AttributeDefinitions", "KeySchema"]);
-        let indexes = followed["Table"]["GlobalSecondaryIndexes"].as_array().ok_or("no index")?;
-        let index = |index| parts(index, &["IndexName", "KeySchema", "Projection"]);
-        table["GlobalSecondaryIndexes"] = indexes.iter().map(index).collect();
+        let keys = followed["Table"]["KeySchema"].as_array().ok_or("no keys")?;
+        let string = |key: &Value| json!({"AttributeName": key["AttributeName"], "AttributeType": "S"});
+        let mut table = json!({"KeySchema": keys});
+        table["AttributeDefinitions"] = keys.iter().map(string).collect();
         table["TableName"] = QUIET.into();
         table["BillingMode"] = "PAY_PER_REQUEST".into();
         world.dynamodb.call("CreateTable", &table).await?;
@@ -107,7 +105,8 @@ impl World {
             }
         };
         let url = after("listens on ").await?;
-        let (dynamodb, endpoint, roots) = DynamoDb::start(after("AWS_ENDPOINT_URL=").await?).await?;
+        let (dynamodb, endpoint, roots) =
+            DynamoDb::start(after("AWS_ENDPOINT_URL=").await?, jwks.clone()).await?;
         let folder = TempDir::new()?;
         let certificates = folder.path().join("roots.pem");
         // The functions are given as many roots as Amazon has, the last of them that of the endpoint.
@@ -314,7 +313,7 @@ impl World {
                 let pairs = asks.query.split('&').filter_map(|pair| pair.split_once('='));
                 event["queryStringParameters"] = pairs
                     .map(|(name, value)| (name.to_owned(), value.into()))
-                    .collect::<serde_json::Map<_, Value>>()
+                    .collect::<Map<_, Value>>()
                     .into();
             }
             _ => {}

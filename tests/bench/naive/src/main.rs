@@ -1,6 +1,6 @@
 //! D: the same read as get-flow's, with the defaults of everything and without a look at who asks.
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
@@ -10,9 +10,30 @@ use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
+    let client = Client::new(&config().await?);
     let table = std::env::var("TABLE_NAME")?;
     run(service_fn(|request| get(&client, &table, request))).await
+}
+
+#[cfg(feature = "chain")]
+async fn config() -> Result<SdkConfig, Error> {
+    Ok(aws_config::load_defaults(BehaviorVersion::latest()).await)
+}
+
+/// From the environment alone, as the functions have it.
+#[cfg(not(feature = "chain"))]
+async fn config() -> Result<SdkConfig, Error> {
+    use aws_config::Region;
+    use aws_config::environment::EnvironmentVariableCredentialsProvider;
+    use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+
+    let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(std::env::var("AWS_REGION")?))
+        .credentials_provider(credentials);
+    config.set_endpoint_url(std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok());
+    Ok(config.build())
 }
 
 async fn get(client: &Client, table: &str, request: Request) -> Result<Response<Body>, Error> {
