@@ -1,5 +1,6 @@
 //! What figures cannot be better than, with what functions have to do.
 
+use crate::FEW_REQUESTS;
 use crate::figures::{Figures, Row, ratio};
 use crate::profile::Profiles;
 
@@ -76,4 +77,12 @@ pub(crate) fn system_calls(function: &str, figures: &Figures, _: &Profiles) -> O
     let start = &figures.rows.get(function)?.start;
     let ready = start.by_name.get("futex").copied().unwrap_or_default();
     Some(ratio((start.syscalls_alone + ready + start.elsewhere) as u64, 1))
+}
+
+/// With what is mapped, and no more of its own than get-flow has, which asks the SDK for one item.
+pub(crate) fn memory(function: &str, figures: &Figures, _: &Profiles) -> Option<f64> {
+    let row = |name: &str| figures.rows.get(name);
+    let peak = |name: &str| row(name)?.peaks.get(&FEW_REQUESTS).copied();
+    let least = peak(function)?.saturating_sub(row(function)?.anonymous) + row("get-flow")?.anonymous;
+    Some(ratio(least, peak("hello")?))
 }

@@ -45,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) peaks: BTreeMap<usize, u64>,
     /// What is no file's of the memory in KB, after some requests.
     pub(crate) anonymous: u64,
+    /// And what is mapped of the binary.
+    pub(crate) mapped: u64,
     pub(crate) cost: Option<Cost>,
     pub(crate) wall: Wall,
 }

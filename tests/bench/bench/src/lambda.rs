@@ -61,6 +61,8 @@ pub(crate) struct Progress {
     pub(crate) peaks: BTreeMap<usize, u64>,
     /// Of its memory in the end what is no file's, in KB.
     pub(crate) anonymous: u64,
+    /// And what is mapped of the binary.
+    pub(crate) mapped: u64,
     /// What it answered last.
     pub(crate) answer: Value,
     failure: Option<String>,
@@ -109,6 +111,7 @@ pub(crate) async fn run_special(
         times: Vec::new(),
         peaks: BTreeMap::new(),
         anonymous: 0,
+        mapped: 0,
         answer: Value::Null,
         failure: None,
     };
@@ -143,6 +146,7 @@ pub(crate) async fn run_special(
     let empty = Progress {
         peaks: BTreeMap::new(),
         anonymous: 0,
+        mapped: 0,
         times: Vec::new(),
         answer: Value::Null,
         failure: None,
@@ -188,6 +192,7 @@ impl State {
             let (served, peak) = (progress.served, memory(progress.pid, "VmHWM:"));
             progress.peaks.insert(served, peak);
             progress.anonymous = memory(progress.pid, "RssAnon:");
+            progress.mapped = mapped(progress.pid);
         }
         if progress.served == progress.wanted || progress.failure.is_some() {
             self.done.notify_one();
@@ -238,6 +243,28 @@ fn memory(pid: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
+
+/// What is mapped of a process's binary and as it is in the file, in KB.
+fn mapped(pid: u32) -> u64 {
+    let binary = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut is_own, mut mapped) = (false, 0_u64);
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some(name) if name.ends_with(':') => {
+                let size = words.next().and_then(|size| size.parse().ok()).unwrap_or_default();
+                match name {
+                    "Rss:" if is_own => mapped += size,
+                    "Anonymous:" if is_own => mapped = mapped.saturating_sub(size),
+                    _ => {}
+                }
+            }
+            _ => is_own = words.last().is_some_and(|path| binary.as_os_str() == path),
+        }
+    }
+    mapped
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -43,6 +43,9 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 pub(crate) struct Variant {
     pub(crate) instructions: Instructions,
     pub(crate) zip: usize,
+    /// The most memory in KB of some requests.
+    #[serde(default)]
+    pub(crate) peak: u64,
 }
 
 impl Lever {
@@ -60,7 +63,11 @@ impl Lever {
         for _ in 0..COUNTS {
             rounds.push(function.instructions(world, &places.profiles()?).await?);
         }
-        let variant = Variant { instructions: Instructions::median(&rounds), zip: function.zip()? };
+        let variant = Variant {
+            instructions: Instructions::median(&rounds),
+            zip: function.zip()?,
+            peak: function.peak(world).await?,
+        };
         let mut levers = read(&places.root)?;
         levers.entry(self.function).or_default().insert(self.name, variant);
         Ok(std::fs::write(places.root.join(FILE), serde_json::to_string_pretty(&levers)? + "\n")?)

@@ -219,7 +219,8 @@ async fn measure(places: &Places, world: &World, only: &[Part], function: Option
         let row = figures.rows.entry(function.name.clone()).or_default();
         if wants(Part::Start) {
             row.start = function.start(world).await?;
-            row.anonymous = function.run(world, &[], SOME_REQUESTS).await?.anonymous;
+            let some = function.run(world, &[], SOME_REQUESTS).await?;
+            (row.anonymous, row.mapped) = (some.anonymous, some.mapped);
             row.zip = function.zip()?;
         }
         if wants(Part::Cost) && function.name != "hello" {

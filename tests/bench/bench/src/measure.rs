@@ -206,6 +206,12 @@ impl Function {
         Ok(encoder.finish()?.len() + ZIP_FRAME)
     }
 
+    /// The most memory that as many requests take as H and D are asked, in KB.
+    pub(crate) async fn peak(&self, world: &World) -> Result<u64, Error> {
+        let peaks = self.run(world, &[], crate::FEW_REQUESTS).await?.peaks;
+        Ok(peaks.get(&crate::FEW_REQUESTS).copied().unwrap_or_default())
+    }
+
     /// What one request costs in DynamoDB, without what connecting does.
     pub(crate) async fn cost(&self, world: &World) -> Result<Cost, Error> {
         let function = self.without_warm_up();

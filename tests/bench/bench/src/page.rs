@@ -37,7 +37,7 @@ impl Figures {
         let missed = gates::write(&mut page, self, profiles);
         if !missed.is_empty() {
             page += "\nMissed, with what they could be at best by [what a request has to do](#where-the-instructions-of-a-warm-request-are) \
-                     and [what a start does](#instructions-and-size):\n\n";
+                     and [what a start does](#instructions-and-size), and\nwith [what is mapped](#memory) and no more memory of its own than get-flow has:\n\n";
             for gates::Missed { what, functions } in missed {
                 let named = functions.into_iter().map(|(name, bound)| match bound {
                     Some(bound) if bound.fract() == 0.0 => format!("{name} (at best {bound:.0})"),
@@ -124,14 +124,14 @@ impl Figures {
             }
             page.push('\n');
         }
-        let own = self.rows.iter().filter(|(_, row)| row.anonymous > 0);
-        let own = own.map(|(name, row)| format!("{name} {:.2}", ratio(row.anonymous, 1024)));
-        let _ = writeln!(
-            page,
-            "\nMost of it is the binary: the kernel maps the pages around those that are executed, and nothing need ever be written \
-             back of them. What\nelse there is, in MB: {}.",
-            own.collect::<Vec<_>>().join(", ")
-        );
+        *page += "\nWhose pages they are after 100 requests, in MB. Of the binary the kernel maps 64 KB around each page that is executed, and need never write \
+                  one back.\n\n| function | of the binary | of the C library | its own |\n|---|---|---|---|\n";
+        for (name, Row { anonymous, mapped, peaks, .. }) in &self.rows {
+            let Some(peak) = peaks.get(&crate::SOME_REQUESTS) else { continue };
+            let rest = peak.saturating_sub(anonymous + mapped);
+            let parts = [*mapped, rest, *anonymous].map(|part| format!("{:.2}", ratio(part, 1024)));
+            let _ = writeln!(page, "| {name} | {} |", parts.join(" | "));
+        }
     }
 
     fn write_compression(&self, page: &mut String) {
@@ -173,7 +173,7 @@ impl Figures {
                   setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, and overflow \
                   checks in\nour own crates alone; every other line changes what it says. Of entropy by jitter look at init: it takes so long that the first \
                   requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\n\
-                  | function | variant | init | first request | warm request | zip |\n|---|---|---|---|---|---|\n";
+                  | function | variant | init | first request | warm request | zip | memory after 1,000 requests |\n|---|---|---|---|---|---|---|\n";
         for (function, variants) in levers {
             let (deployed, others): (Vec<_>, Vec<_>) =
                 variants.iter().partition(|(name, _)| *name == "as deployed");
@@ -181,11 +181,12 @@ impl Figures {
                 let Instructions { init, first, warm, .. } = variant.instructions;
                 let _ = writeln!(
                     page,
-                    "| {function} | {name} | {} | {} | {} | {:.2} MB |",
+                    "| {function} | {name} | {} | {} | {} | {:.2} MB | {:.2} MB |",
                     millions(init),
                     millions(first),
                     millions(warm),
                     ratio(variant.zip as u64, 1_000_000),
+                    ratio(variant.peak, 1024),
                 );
             }
         }
