@@ -65,8 +65,7 @@ where
 
 /// Answers one event of an HTTP API (payload format 2.0). Every failure becomes an answer.
 ///
-/// The event is read as its type at once: as `LambdaRequest` it is read twice, which makes validation of a flow
-/// of 1 MiB take half as long again.
+/// The event is read as its type at once: as `LambdaRequest` it would be read twice.
 ///
 /// # Errors
 /// Never.
