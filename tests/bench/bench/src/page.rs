@@ -179,14 +179,15 @@ impl Figures {
                 variants.iter().partition(|(name, _)| *name == "as deployed");
             for (name, variant) in deployed.into_iter().chain(others) {
                 let Instructions { init, first, warm, .. } = variant.instructions;
+                let peak = Some(variant.peak).filter(|peak| *peak > 0);
+                let peak = peak.map(|peak| format!("{:.2} MB", ratio(peak, 1024))).unwrap_or_default();
                 let _ = writeln!(
                     page,
-                    "| {function} | {name} | {} | {} | {} | {:.2} MB | {:.2} MB |",
+                    "| {function} | {name} | {} | {} | {} | {:.2} MB | {peak} |",
                     millions(init),
                     millions(first),
                     millions(warm),
                     ratio(variant.zip as u64, 1_000_000),
-                    ratio(variant.peak, 1024),
                 );
             }
         }
