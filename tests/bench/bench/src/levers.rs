@@ -43,8 +43,7 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 pub(crate) struct Variant {
     pub(crate) instructions: Instructions,
     pub(crate) zip: usize,
-    /// The most memory in KB of some requests.
-    #[serde(default)]
+    /// The most memory in KB of as many requests as H and D are asked.
     pub(crate) peak: u64,
 }
 

@@ -209,7 +209,7 @@ impl Function {
     /// The most memory that as many requests take as H and D are asked, in KB.
     pub(crate) async fn peak(&self, world: &World) -> Result<u64, Error> {
         let peaks = self.run(world, &[], crate::FEW_REQUESTS).await?.peaks;
-        Ok(peaks.get(&crate::FEW_REQUESTS).copied().unwrap_or_default())
+        Ok(*peaks.get(&crate::FEW_REQUESTS).ok_or("no peak")?)
     }
 
     /// What one request costs in DynamoDB, without what connecting does.

@@ -125,7 +125,7 @@ impl Figures {
             page.push('\n');
         }
         *page += "\nWhose pages they are after 100 requests, in MB. Of the binary the kernel maps 64 KB around each page that is executed, and need never write \
-                  one back.\n\n| function | of the binary | of the C library | its own |\n|---|---|---|---|\n";
+                  one back.\n\n| function | of the binary | of the system's libraries | its own |\n|---|---|---|---|\n";
         for (name, Row { anonymous, mapped, peaks, .. }) in &self.rows {
             let Some(peak) = peaks.get(&crate::SOME_REQUESTS) else { continue };
             let rest = peak.saturating_sub(anonymous + mapped);
@@ -156,7 +156,8 @@ impl Figures {
             return;
         }
         *page += "\n## Reading a document\n\nWhat it takes to read the flow of 4 KB, by what becomes of it. What is only shown is read in none of these ways: its text \
-                  goes into\nthe answer as it was stored ([ADR 0022](adr/0022-shown.md)). What is worked with is read in the last, and written as it came.\n\n\
+                  goes into\nthe answer as it was stored ([ADR 0022](adr/0022-shown.md)). A body is read as its members, and they as theirs where something is \
+                  looked for\nin them; values that are only passed on stay as they came.\n\n\
                   | read as | instructions |\n|---|---|\n";
         let mut ways: Vec<_> = self.documents.iter().collect();
         ways.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -171,23 +172,22 @@ impl Figures {
         }
         *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. `as deployed` has five roots, the warm-up call, keys in a \
                   setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, and overflow \
-                  checks in\nour own crates alone; every other line changes what it says. Of entropy by jitter look at init: it takes so long that the first \
-                  requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\n\
+                  checks in\nour own crates alone; every other line changes what it says. Of entropy by jitter look at init: it can take so long that the \
+                  first requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\n\
                   | function | variant | init | first request | warm request | zip | memory after 1,000 requests |\n|---|---|---|---|---|---|---|\n";
         for (function, variants) in levers {
             let (deployed, others): (Vec<_>, Vec<_>) =
                 variants.iter().partition(|(name, _)| *name == "as deployed");
             for (name, variant) in deployed.into_iter().chain(others) {
                 let Instructions { init, first, warm, .. } = variant.instructions;
-                let peak = Some(variant.peak).filter(|peak| *peak > 0);
-                let peak = peak.map(|peak| format!("{:.2} MB", ratio(peak, 1024))).unwrap_or_default();
                 let _ = writeln!(
                     page,
-                    "| {function} | {name} | {} | {} | {} | {:.2} MB | {peak} |",
+                    "| {function} | {name} | {} | {} | {} | {:.2} MB | {:.2} MB |",
                     millions(init),
                     millions(first),
                     millions(warm),
                     ratio(variant.zip as u64, 1_000_000),
+                    ratio(variant.peak, 1024),
                 );
             }
         }
