@@ -5,12 +5,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_http::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::{Adapter, LambdaEvent, RequestExt, Service, service_fn};
+use lambda_http::{Body, LambdaEvent, RequestExt, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Serialize;
 
 use super::{Deadline, Problem};
 use crate::telemetry;
@@ -18,7 +17,7 @@ use crate::telemetry;
 /// A request as a handler gets it.
 pub type Request = lambda_http::Request;
 /// An answer as a handler gives it.
-pub type Response = lambda_http::Response<lambda_http::Body>;
+pub type Response = lambda_http::Response<Body>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VERSION: HeaderName = HeaderName::from_static("x-api-version");
@@ -51,10 +50,10 @@ pub async fn serve<A, E, F, O>(
     handle: F,
 ) -> Result<(), lambda_http::Error>
 where
-    A: Send + Sync + 'static,
+    A: 'static,
     E: Into<lambda_http::Error>,
-    F: Fn(&'static A, Request) -> O + Sync,
-    O: Future<Output = Result<Response, Problem>> + Send,
+    F: Fn(&'static A, Request) -> O,
+    O: Future<Output = Result<Response, Problem>>,
 {
     telemetry::init();
     // The app lives as long as the sandbox.
@@ -65,7 +64,8 @@ where
 
 /// Answers one event of an HTTP API (payload format 2.0). Every failure becomes an answer.
 ///
-/// The event is read as its type at once: as `LambdaRequest` it would be read twice.
+/// The event is read as its type at once: as `LambdaRequest` it would be read twice. What `lambda_http` does
+/// to an answer is left out: it decodes the text by its charset, which is always UTF-8, and copies it.
 ///
 /// # Errors
 /// Never.
@@ -73,27 +73,27 @@ pub async fn answer<A, F, O>(
     app: &'static A,
     handle: F,
     event: LambdaEvent<ApiGatewayV2httpRequest>,
-) -> Result<impl Serialize + use<A, F, O>, Infallible>
+) -> Result<ApiGatewayV2httpResponse, Infallible>
 where
-    A: Sync,
-    F: Fn(&'static A, Request) -> O + Sync,
-    O: Future<Output = Result<Response, Problem>> + Send,
+    F: Fn(&'static A, Request) -> O,
+    O: Future<Output = Result<Response, Problem>>,
 {
     let LambdaEvent { mut payload, context } = event;
     repair(&mut payload);
-    let event = LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context);
-    let handle = &handle;
-    Adapter::from(service_fn(
-        |request| async move { Ok::<_, Infallible>(respond(app, handle, request).await) },
-    ))
-    .call(event)
-    .await
+    let request = Request::from(LambdaRequest::ApiGatewayV2(payload)).with_lambda_context(context);
+    let (head, body) = respond(app, &handle, request).await.into_parts();
+    let mut answer = ApiGatewayV2httpResponse::default();
+    answer.status_code = head.status.as_u16().into();
+    answer.headers = head.headers;
+    answer.is_base64_encoded = matches!(body, Body::Binary(_));
+    answer.body = Some(body).filter(|body| !matches!(body, Body::Empty));
+    Ok(answer)
 }
 
 async fn respond<A, F, O>(app: &'static A, handle: F, request: Request) -> Response
 where
     F: Fn(&'static A, Request) -> O,
-    O: Future<Output = Result<Response, Problem>> + Send,
+    O: Future<Output = Result<Response, Problem>>,
 {
     let start = Instant::now();
     let is_head = request.method() == Method::HEAD;
@@ -103,7 +103,9 @@ where
     let request_id = request_id(&request);
     let route = route_key(&request);
     let deadline = Deadline::of(&request);
-    let work = AssertUnwindSafe(deadline.bound(handle(app, request))).catch_unwind();
+    // Boxed, because each layer from here to `main` would have room for all that a handler holds, and move it.
+    let work = Box::pin(handle(app, request));
+    let work = AssertUnwindSafe(deadline.bound(work)).catch_unwind();
     let result = work.await.unwrap_or_else(|_| Err(Problem::Internal("the handler panicked".into())));
     let mut response = result.unwrap_or_else(|problem| {
         log_problem(&problem, &request_id);
@@ -115,7 +117,7 @@ where
         if length > 0 {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
-        *response.body_mut() = lambda_http::Body::Empty;
+        *response.body_mut() = Body::Empty;
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&request_id) {

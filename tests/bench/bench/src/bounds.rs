@@ -82,7 +82,8 @@ pub(crate) fn system_calls(function: &str, figures: &Figures, _: &Profiles) -> O
 /// With what is mapped, and no more of its own than get-flow has, which asks the SDK for one item.
 pub(crate) fn memory(function: &str, figures: &Figures, _: &Profiles) -> Option<f64> {
     let row = |name: &str| figures.rows.get(name);
-    let peak = |name: &str| row(name)?.peaks.get(&FEW_REQUESTS).copied();
-    let least = peak(function)?.saturating_sub(row(function)?.anonymous) + row("get-flow")?.anonymous;
+    let peak = |name: &str| row(name)?.memory.peaks.get(&FEW_REQUESTS).copied();
+    let own = |name: &str| row(name).map(|row| row.memory.anonymous);
+    let least = peak(function)?.saturating_sub(own(function)?) + own("get-flow")?;
     Some(ratio(least, peak("hello")?))
 }

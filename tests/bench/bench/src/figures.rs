@@ -11,7 +11,7 @@ use crate::dynamodb::Cost;
 use crate::http::Error;
 use crate::lambda::Progress;
 use crate::limits::Limits;
-use crate::measure::{Instructions, Start, Wall, warm};
+use crate::measure::{Instructions, Memory, Start, Wall, warm};
 
 /// Instructions repeat to about half a percent; more than this is a change.
 const TOLERANCE: f64 = 1.03;
@@ -41,12 +41,9 @@ pub(crate) struct Row {
     pub(crate) instructions: Instructions,
     pub(crate) start: Start,
     pub(crate) zip: usize,
-    /// The most memory in KB, by the number of requests answered.
-    pub(crate) peaks: BTreeMap<usize, u64>,
-    /// What is no file's of the memory in KB, after some requests.
-    pub(crate) anonymous: u64,
-    /// And what is mapped of the binary.
-    pub(crate) mapped: u64,
+    pub(crate) memory: Memory,
+    /// The most memory in KB of one sandbox that answers many, by the number of requests answered.
+    pub(crate) long_run: BTreeMap<usize, u64>,
     pub(crate) cost: Option<Cost>,
     pub(crate) wall: Wall,
 }

@@ -92,14 +92,20 @@ const GATES: [Gate; 18] = [
         limit: 3.0,
         stretch: 2.0,
         functions: OWN,
-        measure: |all, own| Some(ratio(*own.peaks.get(&1000)?, *all.rows.get("hello")?.peaks.get(&1000)?)),
+        measure: |all, own| {
+            let peak = |row: &Row| row.memory.peaks.get(&1000).copied();
+            Some(ratio(peak(own)?, peak(all.rows.get("hello")?)?))
+        },
     },
     Gate {
         what: "growth of it from 1,000 to 100,000 requests, KB",
         limit: 256.0,
         stretch: 0.0,
         functions: OWN,
-        measure: |_, own| Some(ratio(own.peaks.get(&100_000)?.saturating_sub(*own.peaks.get(&1000)?), 1)),
+        measure: |_, own| {
+            let peak = |count| own.long_run.get(count);
+            Some(ratio(peak(&100_000)?.saturating_sub(*peak(&1000)?), 1))
+        },
     },
     Gate { what: "calls of a read", limit: 1.0, stretch: 1.0, functions: &["get-flow"], measure: calls },
     Gate {

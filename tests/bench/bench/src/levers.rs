@@ -7,9 +7,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::http::Error;
-use crate::measure::Instructions;
+use crate::measure::{self, Instructions};
 use crate::world::World;
-use crate::{COUNTS, Places, prepare};
+use crate::{COUNTS, FEW_REQUESTS, Places, prepare};
 
 const FILE: &str = "tests/bench/levers.json";
 
@@ -43,7 +43,7 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 pub(crate) struct Variant {
     pub(crate) instructions: Instructions,
     pub(crate) zip: usize,
-    /// The most memory in KB of as many requests as H and D are asked.
+    /// The most memory in KB of a few requests.
     pub(crate) peak: u64,
 }
 
@@ -62,10 +62,12 @@ impl Lever {
         for _ in 0..COUNTS {
             rounds.push(function.instructions(world, &places.profiles()?).await?);
         }
+        let memory = measure::memory(world, std::slice::from_ref(&function)).await?;
+        let peak = memory.values().find_map(|memory| memory.peaks.get(&FEW_REQUESTS));
         let variant = Variant {
             instructions: Instructions::median(&rounds),
             zip: function.zip()?,
-            peak: function.peak(world).await?,
+            peak: *peak.ok_or("no peak")?,
         };
         let mut levers = read(&places.root)?;
         levers.entry(self.function).or_default().insert(self.name, variant);

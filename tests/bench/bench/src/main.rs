@@ -43,12 +43,10 @@ use world::{Asks, World};
 const ALL: [&str; 6] = ["hello", "naive", "get-flow", "create-flow", "start-flow", "list-flows"];
 /// Counted so often, one function after the other; the median is what counts.
 const COUNTS: usize = 3;
-/// Requests to one sandbox whose memory is watched.
+/// Requests to one sandbox whose memory may grow.
 const REQUESTS: usize = 100_000;
-/// What hello world and the naive function are compared after.
+/// What memory is compared after.
 const FEW_REQUESTS: usize = 1000;
-/// What memory is looked into after.
-const SOME_REQUESTS: usize = 100;
 /// Flows in the lists that a page is taken of.
 const LISTS: [usize; 3] = [100, 10_000, 100_000];
 /// Flows in the list of which all rows are read.
@@ -95,7 +93,7 @@ enum Command {
         /// Only this, and leave the other figures as they are
         #[arg(long, value_enum)]
         only: Vec<Part>,
-        /// Only the memory of this function
+        /// Only the growth of this function
         #[arg(long)]
         function: Option<String>,
     },
@@ -134,6 +132,8 @@ enum Part {
     Start,
     Wall,
     Memory,
+    /// Of memory over many requests
+    Growth,
     /// Calls and capacity units
     Cost,
     Lists,
@@ -219,8 +219,6 @@ async fn measure(places: &Places, world: &World, only: &[Part], function: Option
         let row = figures.rows.entry(function.name.clone()).or_default();
         if wants(Part::Start) {
             row.start = function.start(world).await?;
-            let some = function.run(world, &[], SOME_REQUESTS).await?;
-            (row.anonymous, row.mapped) = (some.anonymous, some.mapped);
             row.zip = function.zip()?;
         }
         if wants(Part::Cost) && function.name != "hello" {
@@ -247,18 +245,23 @@ async fn measure(places: &Places, world: &World, only: &[Part], function: Option
         eprintln!("limits");
         figures.limits = Some(Limits::measure(places, world).await?);
     }
+    if wants(Part::Memory) {
+        eprintln!("memory");
+        for (name, memory) in measure::memory(world, &functions).await? {
+            figures.rows.entry(name).or_default().memory = memory;
+        }
+    }
     // Takes longest: what there is has been written by then.
     places.write(&figures)?;
-    if wants(Part::Memory) {
-        for function in functions.iter().filter(|of| function.is_none_or(|name| name == of.name)) {
+    if wants(Part::Growth) {
+        let own = functions.iter().filter(|of| !["hello", "naive"].contains(&of.name.as_str()));
+        for function in own.filter(|of| function.is_none_or(|name| name == of.name)) {
             if function.name == "start-flow" {
                 world.provide_inactive(REQUESTS).await?;
             }
-            eprintln!("memory: {}", function.name);
-            let is_own = !["hello", "naive"].contains(&function.name.as_str());
-            let wanted = if is_own { REQUESTS } else { FEW_REQUESTS };
-            figures.rows.entry(function.name.clone()).or_default().peaks =
-                function.run(world, &[], wanted).await?.peaks;
+            eprintln!("growth of memory: {}", function.name);
+            figures.rows.entry(function.name.clone()).or_default().long_run =
+                function.run(world, &[], REQUESTS).await?.peaks;
             places.write(&figures)?;
         }
     }
@@ -270,7 +273,7 @@ async fn prepare(places: &Places, world: &World, names: &[&str]) -> Result<Vec<F
     let id = world.fill(1, "anna", "acme").await?.pop().ok_or("no flow")?;
     world.fill(LISTED, "lisa", "lists").await?;
     // For instructions, cost and what else takes a few.
-    world.provide_inactive(SOME_REQUESTS + (COUNTS + 1) * 2 * (1 + measure::WARM)).await?;
+    world.provide_inactive((COUNTS + 1) * 2 * (1 + measure::WARM)).await?;
     Ok(names.iter().map(|name| places.function(name, &id)).collect())
 }
 

@@ -20,6 +20,8 @@ use crate::world::{Asks, World};
 
 /// Warm requests under callgrind; more than one, because no two are quite the same.
 pub(crate) const WARM: usize = 20;
+/// Runs of each function whose memory is watched. What the kernel maps around a page differs from run to run.
+pub(crate) const WATCHED: usize = 7;
 /// Runs of each function by the clock, and warm requests in each.
 pub(crate) const ROUNDS: usize = 15;
 pub(crate) const TIMED: usize = 100;
@@ -62,6 +64,17 @@ pub(crate) struct Start {
     /// Of all system calls those that another thread than the first makes.
     #[serde(default)]
     pub(crate) elsewhere: usize,
+}
+
+/// A sandbox's memory, in KB.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// The most it has had, by the number of requests answered.
+    pub(crate) peaks: BTreeMap<usize, u64>,
+    /// In the end, what is no file's.
+    pub(crate) anonymous: u64,
+    /// And what is mapped of the binary.
+    pub(crate) mapped: u64,
 }
 
 /// Times, as parts of another function's in the same round.
@@ -109,11 +122,7 @@ impl Instructions {
 
     /// Of each phase by itself.
     pub(crate) fn median(rounds: &[Self]) -> Self {
-        let of = |phase: fn(&Self) -> u64| {
-            let mut counts: Vec<_> = rounds.iter().map(phase).collect();
-            counts.sort_unstable();
-            counts.get(counts.len() / 2).copied().unwrap_or_default()
-        };
+        let of = |phase: fn(&Self) -> u64| median(rounds.iter().map(phase));
         Self {
             init: of(|i| i.init),
             init_alone: of(|i| i.init_alone),
@@ -121,6 +130,25 @@ impl Instructions {
             warm: of(|i| i.warm),
         }
     }
+}
+
+impl Memory {
+    /// Of each figure by itself.
+    fn median(runs: &[Progress]) -> Self {
+        let counts = runs.iter().flat_map(|run| run.peaks.keys());
+        let peak = |count| median(runs.iter().filter_map(|run| run.peaks.get(count)).copied());
+        Self {
+            peaks: counts.map(|count| (*count, peak(count))).collect(),
+            anonymous: median(runs.iter().map(|run| run.anonymous)),
+            mapped: median(runs.iter().map(|run| run.mapped)),
+        }
+    }
+}
+
+fn median(counts: impl Iterator<Item = u64>) -> u64 {
+    let mut counts: Vec<_> = counts.collect();
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).copied().unwrap_or_default()
 }
 
 impl Function {
@@ -206,12 +234,6 @@ impl Function {
         Ok(encoder.finish()?.len() + ZIP_FRAME)
     }
 
-    /// The most memory that as many requests take as H and D are asked, in KB.
-    pub(crate) async fn peak(&self, world: &World) -> Result<u64, Error> {
-        let peaks = self.run(world, &[], crate::FEW_REQUESTS).await?.peaks;
-        Ok(*peaks.get(&crate::FEW_REQUESTS).ok_or("no peak")?)
-    }
-
     /// What one request costs in DynamoDB, without what connecting does.
     pub(crate) async fn cost(&self, world: &World) -> Result<Cost, Error> {
         let function = self.without_warm_up();
@@ -264,6 +286,19 @@ pub(crate) fn warm(progress: &Progress) -> Duration {
     let mut times = progress.times.get(1..).unwrap_or_default().to_vec();
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Of a few requests to each, all functions in turn.
+pub(crate) async fn memory(world: &World, functions: &[Function]) -> Result<BTreeMap<String, Memory>, Error> {
+    world.provide_inactive(WATCHED * crate::FEW_REQUESTS).await?;
+    let mut runs: BTreeMap<&str, Vec<Progress>> = BTreeMap::new();
+    for _ in 0..WATCHED {
+        for function in functions {
+            let run = function.run(world, &[], crate::FEW_REQUESTS).await?;
+            runs.entry(&function.name).or_default().push(run);
+        }
+    }
+    Ok(runs.into_iter().map(|(name, runs)| (name.to_owned(), Memory::median(&runs))).collect())
 }
 
 /// By the clock, all functions in turn, so that all meet the same noise.

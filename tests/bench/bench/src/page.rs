@@ -1,5 +1,6 @@
 //! docs/performance.md
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::gates;
 use crate::http::Error;
 use crate::levers::{self, Levers};
 use crate::limits::Limits;
-use crate::measure::{Instructions, Spread};
+use crate::measure::{Instructions, Memory, Spread};
 use crate::money;
 use crate::profile::{self, Profiles};
 
@@ -51,7 +52,7 @@ impl Figures {
         self.write_measured(&mut page);
         self.write_system_calls(&mut page);
         self.write_wall(&mut page);
-        self.write_memory(&mut page);
+        self.write_memory(&mut page, profiles);
         self.write_costs(&mut page);
         if let Some(limits) = &self.limits {
             write_limits(&mut page, limits);
@@ -107,30 +108,43 @@ impl Figures {
         }
     }
 
-    fn write_memory(&self, page: &mut String) {
-        let counts: std::collections::BTreeSet<_> =
-            self.rows.values().flat_map(|row| row.peaks.keys()).collect();
-        *page += "\n## Memory\n\nThe most that one sandbox has had, in MB, after so many requests.\n\n\
-                  ![Memory over requests](performance/memory.svg)\n\n| function |";
+    fn write_memory(&self, page: &mut String, profiles: &Profiles) {
+        let _ = write!(
+            page,
+            "\n## Memory\n\nThe most that a sandbox has had, in MB, after so many requests: the median of {} runs, all functions in turn, because what the kernel \
+             maps\naround a page differs from run to run by some 5 %.\n",
+            crate::measure::WATCHED
+        );
+        self.write_peaks(page, |row| &row.memory.peaks);
+        *page += "\nWhose pages they are after 1,000 requests. Of the binary the kernel maps 64 KB around each page that is executed, and need never write one \
+                  back.\n\n| function | of the binary | of the system's libraries | its own |\n|---|---|---|---|\n";
+        for (name, Row { memory: Memory { peaks, anonymous, mapped }, .. }) in &self.rows {
+            let Some(peak) = peaks.get(&crate::FEW_REQUESTS) else { continue };
+            let rest = peak.saturating_sub(anonymous + mapped);
+            let parts = [*mapped, rest, *anonymous].map(|part| format!("{:.2}", ratio(part, 1024)));
+            let _ = writeln!(page, "| {name} | {} |", parts.join(" | "));
+        }
+        *page += "\nWhat is mapped of the binary is most of its code, whose KB are, by crate:\n\n| function | code |\n|---|---|\n";
+        for (function, profile) in profiles {
+            let code = by_crate(&profile.code, |bytes| format!("{:.0}", ratio(bytes, 1024)));
+            let _ = writeln!(page, "| {function} | {code} |");
+        }
+        *page += "\n`h2` is of the SDK's HTTP client, which cannot be built without it, though no service asked here speaks HTTP/2.\n";
+        *page += "\nOf one sandbox each that answers 100,000:\n\n![Memory over requests](performance/memory.svg)\n";
+        self.write_peaks(page, |row| &row.long_run);
+    }
+
+    /// The most memory of each function by the number of requests.
+    fn write_peaks(&self, page: &mut String, of: fn(&Row) -> &BTreeMap<usize, u64>) {
+        let counts: BTreeSet<_> = self.rows.values().flat_map(|row| of(row).keys()).collect();
+        *page += "\n| function |";
         for count in &counts {
             let _ = write!(page, " {count} |");
         }
         let _ = writeln!(page, "\n|---{}|", "|---".repeat(counts.len()));
-        for (name, row) in &self.rows {
-            let _ = write!(page, "| {name} |");
-            for count in &counts {
-                let peak = row.peaks.get(count).map(|peak| format!("{:.2}", ratio(*peak, 1024)));
-                let _ = write!(page, " {} |", peak.unwrap_or_default());
-            }
-            page.push('\n');
-        }
-        *page += "\nWhose pages they are after 100 requests, in MB. Of the binary the kernel maps 64 KB around each page that is executed, and need never write \
-                  one back.\n\n| function | of the binary | of the system's libraries | its own |\n|---|---|---|---|\n";
-        for (name, Row { anonymous, mapped, peaks, .. }) in &self.rows {
-            let Some(peak) = peaks.get(&crate::SOME_REQUESTS) else { continue };
-            let rest = peak.saturating_sub(anonymous + mapped);
-            let parts = [*mapped, rest, *anonymous].map(|part| format!("{:.2}", ratio(part, 1024)));
-            let _ = writeln!(page, "| {name} | {} |", parts.join(" | "));
+        for (name, row) in self.rows.iter().filter(|(_, row)| !of(row).is_empty()) {
+            let peaks = of(row).values().map(|peak| format!("{:.2}", ratio(*peak, 1024)));
+            let _ = writeln!(page, "| {name} | {} |", peaks.collect::<Vec<_>>().join(" | "));
         }
     }
 
@@ -171,9 +185,11 @@ impl Figures {
             return;
         }
         *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. `as deployed` has five roots, the warm-up call, keys in a \
-                  setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, and overflow \
-                  checks in\nour own crates alone; every other line changes what it says. Of entropy by jitter look at init: it can take so long that the \
-                  first requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\n\
+                  setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, overflow \
+                  checks in\nour own crates alone, and of zstd what is asked for; every other line changes what it says. Of entropy by jitter look at init: it can take so long that the \
+                  first requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\
+                  At a fixed address a function would take less memory, and whoever finds a mistake in the C code of AWS-LC or zstd would know where\neverything is: \
+                  it stays as it is.\n\n\
                   | function | variant | init | first request | warm request | zip | memory after 1,000 requests |\n|---|---|---|---|---|---|---|\n";
         for (function, variants) in levers {
             let (deployed, others): (Vec<_>, Vec<_>) =
@@ -219,6 +235,14 @@ impl Figures {
 }
 
 /// Why a gate is missed.
+/// The most first.
+fn by_crate(crates: &BTreeMap<String, u64>, shown: fn(u64) -> String) -> String {
+    let mut crates: Vec<_> = crates.iter().collect();
+    crates.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let parts = crates.into_iter().map(|(name, count)| format!("{name} {}", shown(*count)));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
 fn write_profiles(page: &mut String, figures: &Figures, profiles: &Profiles) {
     if profiles.is_empty() {
         return;
@@ -227,11 +251,7 @@ fn write_profiles(page: &mut String, figures: &Figures, profiles: &Profiles) {
               What is inlined counts for the crate that it is inlined into.\n\n\
               | function | instructions of a warm request |\n|---|---|\n";
     for (function, profile) in profiles {
-        let mut crates: Vec<_> = profile.crates.iter().collect();
-        crates.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let parts: Vec<_> =
-            crates.iter().map(|(name, count)| format!("{name} {}", millions(**count))).collect();
-        let _ = writeln!(page, "| {function} | {} |", parts.join(", "));
+        let _ = writeln!(page, "| {function} | {} |", by_crate(&profile.crates, millions));
     }
     let warm = |name: &str| figures.rows.get(name).map(|row| row.instructions.warm).unwrap_or_default();
     let naive = warm("naive");

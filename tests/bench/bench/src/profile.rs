@@ -1,7 +1,8 @@
-//! Where a warm request's instructions are, by crate.
+//! Where a warm request's instructions are, and whose a function's code is, by crate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -19,13 +20,16 @@ const CRATES: usize = 10;
 const VERIFICATION: &str = "_EVP_DigestVerify";
 
 /// By function.
-pub(crate) type Profiles = BTreeMap<String, Instructions>;
+pub(crate) type Profiles = BTreeMap<String, Profiled>;
 
-/// The instructions of a warm request.
+/// What is known of a function's crates.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Instructions {
-    /// By the crate that executes them; the largest.
+pub(crate) struct Profiled {
+    /// The instructions of a warm request by the crate that executes them; the largest.
     pub(crate) crates: BTreeMap<String, u64>,
+    /// Bytes of machine code; the largest.
+    #[serde(default)]
+    pub(crate) code: BTreeMap<String, u64>,
     /// Of all of them those that verify the token's signature.
     pub(crate) verification: u64,
 }
@@ -44,7 +48,7 @@ pub(crate) struct Profile {
 impl Profile {
     pub(crate) async fn measure(self, places: &Places, world: &World) -> Result<(), Error> {
         let mut function = prepare(places, world, &[&self.function]).await?.pop().ok_or("no function")?;
-        function.binary = self.binary;
+        function.binary = self.binary.clone();
         let folder = places.profiles()?;
         let mut crates = BTreeMap::new();
         function.instructions(world, &folder).await?;
@@ -59,14 +63,39 @@ impl Profile {
             crates.insert(name, each(before, count));
         }
         let verification = each(one.verification, many.verification);
-        let mut largest: Vec<_> = crates.values().copied().collect();
-        largest.sort_unstable_by(|a, b| b.cmp(a));
-        let least = largest.get(CRATES).copied().unwrap_or_default();
-        crates.retain(|_, count| *count > least);
+        let symbols = Command::new("nm").args(["--print-size", "--demangle"]).arg(&self.binary).output()?;
+        let code = largest(code(&String::from_utf8_lossy(&symbols.stdout)));
         let mut profiles = read_all(&places.root)?;
-        profiles.insert(self.function, Instructions { crates, verification });
+        profiles.insert(self.function, Profiled { crates: largest(crates), code, verification });
         Ok(std::fs::write(places.root.join(FILE), serde_json::to_string_pretty(&profiles)? + "\n")?)
     }
+}
+
+fn largest(mut crates: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let mut counts: Vec<_> = crates.values().copied().collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
+    let least = counts.get(CRATES).copied().unwrap_or_default();
+    crates.retain(|_, count| *count > least);
+    crates
+}
+
+/// Bytes of code by crate, out of lines such as `0000000000208ab5 000000000000ec1c t create_flow::handle`.
+fn code(symbols: &str) -> BTreeMap<String, u64> {
+    let mut code = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for line in symbols.lines() {
+        let mut words = line.splitn(4, ' ');
+        let (Some(address), Some(size), Some("t" | "T"), Some(name)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        // Some have two names.
+        if let (true, Ok(size)) = (seen.insert(address), u64::from_str_radix(size, 16)) {
+            *code.entry(crate_of(name)).or_default() += size;
+        }
+    }
+    code
 }
 
 /// None when none have been measured.
@@ -141,5 +170,11 @@ mod tests {
         let expected = [("aws_lc_rs", 70), ("core", 6), ("zstd", 2)];
         assert_eq!(counts.crates, expected.map(|(name, count)| (name.to_owned(), count)).into());
         assert_eq!(counts.verification, 9);
+    }
+
+    #[test]
+    fn code_counts_once_for_the_crate_that_it_is_of() {
+        let symbols = "00a0 000f t h2::codec::decode\n00a0 000f T h2::alias\n00b0 0001 T aws_lc_0_47_0_x\n00c0 r KEYS\n00d0 0008 r h2::DATA\n00e0 0010 t <h2::A as B>::c\n";
+        assert_eq!(code(symbols), [("aws-lc".to_owned(), 1), ("h2".to_owned(), 31)].into());
     }
 }
