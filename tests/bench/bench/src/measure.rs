@@ -246,7 +246,7 @@ impl Function {
     /// The same, and the median time of a few warm requests.
     pub(crate) async fn timed(&self, world: &World) -> Result<Timed, Error> {
         let cost = self.cost(world).await?;
-        Ok(Timed::of(cost, &self.run(world, &[], 6).await?))
+        Ok(Timed::of(cost, &self.run(world, &[], 21).await?))
     }
 }
 

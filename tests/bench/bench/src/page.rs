@@ -38,7 +38,7 @@ impl Figures {
         let missed = gates::write(&mut page, self, profiles);
         if !missed.is_empty() {
             page += "\nMissed, with what they could be at best by [what a request has to do](#where-the-instructions-of-a-warm-request-are) \
-                     and [what a start does](#instructions-and-size), and\nwith [what is mapped](#memory) and no more memory of its own than get-flow has:\n\n";
+                     and [what a start does](#instructions-and-size), and\nwith [what is mapped](#memory) and no more memory of its own than get-flow has, and a page's documents twice: in the answer, and in what the runtime sends:\n\n";
             for gates::Missed { what, functions } in missed {
                 let named = functions.into_iter().map(|(name, bound)| match bound {
                     Some(bound) if bound.fract() == 0.0 => format!("{name} (at best {bound:.0})"),
@@ -186,7 +186,8 @@ impl Figures {
         }
         *page += "\n## Levers\n\nWhat each setting does by itself, measured by `tests/bench/levers`. `as deployed` has five roots, the warm-up call, keys in a \
                   setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, overflow \
-                  checks in\nour own crates alone, and of zstd what is asked for; every other line changes what it says. Of entropy by jitter look at init: it can take so long that the \
+                  checks in\nour own crates alone, and of zstd what is asked for; every other line changes what it says. The lines of one function are of the same code, \
+                  which may be\nolder than that of the tables above. Of entropy by jitter look at init: it can take so long that the \
                   first requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\
                   At a fixed address a function would take less memory, and whoever finds a mistake in the C code of AWS-LC or zstd would know where\neverything is: \
                   it stays as it is.\n\n\
