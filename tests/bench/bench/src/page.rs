@@ -188,9 +188,7 @@ impl Figures {
                   setting, no\nentropy by jitter, fat LTO, one codegen unit, opt-level s but 3 for the crates of get-flow and list-flows themselves, overflow \
                   checks in\nour own crates alone, and of zstd what is asked for; every other line changes what it says. The lines of one function are of the same code, \
                   which may be\nolder than that of the tables above. Of entropy by jitter look at init: it can take so long that the \
-                  first requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\
-                  At a fixed address a function would take less memory, and whoever finds a mistake in the C code of AWS-LC or zstd would know where\neverything is: \
-                  it stays as it is.\n\n\
+                  first requests are\nanswered without the connection of the warm-up call. The lines of `naive` are D, each with what those before it have.\n\n\
                   | function | variant | init | first request | warm request | zip | memory after 1,000 requests |\n|---|---|---|---|---|---|---|\n";
         for (function, variants) in levers {
             let (deployed, others): (Vec<_>, Vec<_>) =
