@@ -81,7 +81,7 @@ where
     let LambdaEvent { mut payload, context } = event;
     repair(&mut payload);
     let request = Request::from(LambdaRequest::ApiGatewayV2(payload)).with_lambda_context(context);
-    let (head, body) = respond(app, &handle, request).await.into_parts();
+    let (head, body) = respond(app, handle, request).await.into_parts();
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = head.status.as_u16().into();
     answer.headers = head.headers;

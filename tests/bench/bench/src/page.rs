@@ -38,7 +38,7 @@ impl Figures {
         let missed = gates::write(&mut page, self, profiles);
         if !missed.is_empty() {
             page += "\nMissed, with what they could be at best by [what a request has to do](#where-the-instructions-of-a-warm-request-are) \
-                     and [what a start does](#instructions-and-size), and\nwith [what is mapped](#memory) and no more memory of its own than get-flow has, and a page's documents twice: in the answer, and in what the runtime sends:\n\n";
+                     and [what a start does](#instructions-and-size), and\nwith [what is mapped](#memory) and no more memory of its own than get-flow has, of a list with its documents twice: in the answer,\nand in what the runtime sends:\n\n";
             for gates::Missed { what, functions } in missed {
                 let named = functions.into_iter().map(|(name, bound)| match bound {
                     Some(bound) if bound.fract() == 0.0 => format!("{name} (at best {bound:.0})"),
@@ -112,7 +112,7 @@ impl Figures {
         let _ = write!(
             page,
             "\n## Memory\n\nThe most that a sandbox has had, in MB, after so many requests: the median of {} runs, all functions in turn, because what the kernel \
-             maps\naround a page differs from run to run by some 5 %.\n",
+             maps\naround a page differs from run to run.\n",
             crate::measure::WATCHED
         );
         self.write_peaks(page, |row| &row.memory.peaks);
@@ -233,7 +233,6 @@ impl Figures {
     }
 }
 
-/// Why a gate is missed.
 /// The most first.
 fn by_crate(crates: &BTreeMap<String, u64>, shown: fn(u64) -> String) -> String {
     let mut crates: Vec<_> = crates.iter().collect();
@@ -242,6 +241,7 @@ fn by_crate(crates: &BTreeMap<String, u64>, shown: fn(u64) -> String) -> String 
     parts.collect::<Vec<_>>().join(", ")
 }
 
+/// Why a gate is missed.
 fn write_profiles(page: &mut String, figures: &Figures, profiles: &Profiles) {
     if profiles.is_empty() {
         return;

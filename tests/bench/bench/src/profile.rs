@@ -64,6 +64,9 @@ impl Profile {
         }
         let verification = each(one.verification, many.verification);
         let symbols = Command::new("nm").args(["--print-size", "--demangle"]).arg(&self.binary).output()?;
+        if !symbols.status.success() {
+            return Err(String::from_utf8_lossy(&symbols.stderr).into());
+        }
         let code = largest(code(&String::from_utf8_lossy(&symbols.stdout)));
         let mut profiles = read_all(&places.root)?;
         profiles.insert(self.function, Profiled { crates: largest(crates), code, verification });
