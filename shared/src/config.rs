@@ -16,7 +16,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, RuleLevels};
+use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, Role, RuleLevels};
 use crate::identity::{AuthSettings, KeySource};
 use crate::secrets::{Recovery, VaultSettings};
 
@@ -175,6 +175,18 @@ impl Config {
                 problem: "is neither at-start nor at-save".into(),
             }),
         }
+    }
+
+    /// `TENANT_ROLE`: the role of a tenant in the flows that its users create; default `owner`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn tenant_role(&self) -> Result<Role, ConfigError> {
+        let role = self.optional("TENANT_ROLE").map_or(Some(Role::Owner), |name| Role::of(&name));
+        role.ok_or(ConfigError {
+            name: "TENANT_ROLE",
+            problem: "is none of viewer, operator, editor and owner".into(),
+        })
     }
 
     /// `CONFIRMATION_MINUTES`: how long the orchestrator may take to confirm a start or a stop before it

@@ -2,7 +2,7 @@
 
 use local::functions::Outcome;
 use serde_json::{Value, json};
-use shared::flow::{ComponentCheck, Flow, read_fields};
+use shared::flow::{ComponentCheck, Flow, Role, read_fields};
 use shared::identity::Caller;
 use tests::complete_flow;
 
@@ -13,7 +13,8 @@ use crate::stack::{Fault, Stack};
 async fn image(stack: &Stack, name: &str) -> Value {
     let body = serde_json::value::to_raw_value(&complete_flow(name)).unwrap();
     let caller = Caller::new("anna", Some("acme"), []);
-    let flow = Flow::create(&caller, read_fields(&body).unwrap(), ComponentCheck::AtStart).unwrap();
+    let flow =
+        Flow::create(&caller, read_fields(&body).unwrap(), ComponentCheck::AtStart, Role::Owner).unwrap();
     stack.functions.store.insert(&flow, None).await.unwrap();
     let key = |value: &str| aws_sdk_dynamodb::types::AttributeValue::S(value.into());
     let call = stack.client.get_item().table_name(&stack.table);

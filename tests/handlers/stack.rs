@@ -23,7 +23,7 @@ use local::secretsmanager::SecretsManager;
 use serde_json::{Value, json};
 use shared::api::{App, SecretsApp};
 use shared::events::Publisher;
-use shared::flow::{ComponentCheck, CredentialCheck, RuleLevels, Timestamp};
+use shared::flow::{ComponentCheck, CredentialCheck, Role, RuleLevels, Timestamp};
 use shared::identity::{AuthSettings, KeySource, Verifier};
 use shared::secrets::{Recovery, Secrets, Vault, VaultSettings};
 use shared::store::{Store, client_config};
@@ -101,6 +101,7 @@ impl Stack {
                 verifier: Verifier::new(auth.clone()).unwrap(),
                 store: store.clone(),
                 component_check: ComponentCheck::AtStart,
+                tenant_role: Role::Owner,
                 credential_check: CredentialCheck::Warn,
                 rule_levels: RuleLevels::default(),
                 require_if_match: false,

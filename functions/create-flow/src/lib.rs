@@ -33,7 +33,7 @@ async fn create(
     fields: Fields<'_>,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    let flow = Flow::create(caller, fields, app.component_check)?;
+    let flow = Flow::create(caller, fields, app.component_check, app.tenant_role)?;
     insert_flow(app, &flow, effect).await?;
     Ok(flow)
 }

@@ -1,10 +1,10 @@
 //! `DELETE /flows/{id}`
 
 use shared::api::{
-    App, Intent, Precondition, Problem, Request, Response, Wording, deleted, flag, flow_id, scope,
-    validation_response,
+    App, Intent, Precondition, Problem, Request, Response, Wording, deleted, flag, flow_id, require_role,
+    scope, validation_response,
 };
-use shared::flow::{Flow, Status};
+use shared::flow::{Flow, Role, Status};
 use shared::identity::Permission;
 use shared::store::Change;
 
@@ -22,8 +22,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     }
     let (scope, precondition) = (scope(&caller), Precondition::of(&request, app));
     let decide = |flow: Option<&Flow>| {
-        let is_seen = |flow: &&Flow| scope.contains(flow) && (purge || flow.deletion.is_none());
+        let is_seen = |flow: &&Flow| purge || flow.deletion.is_none();
         let flow = flow.filter(is_seen).ok_or(Problem::FlowNotFound(Wording::Write))?;
+        require_role(&caller, flow, Role::Owner, &Wording::Write)?;
         if flow.status != Status::Inactive {
             return Err(Problem::NotInactive(flow.status, Wording::Write));
         }
@@ -37,9 +38,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         Ok(Change::Save(Box::new(flow.deleted(&caller, app.keep_deleted))))
     };
     let done = if intent.is_validation() {
-        app.store.preview(app.store.get_any(id).await?, decide).await
+        app.store.preview(app.store.find_any(id, &scope).await?, decide).await
     } else {
-        app.store.change_any(id, decide, |_| Ok(None)).await
+        app.store.change_any(id, &scope, decide, |_| Ok(None)).await
     };
     match done {
         Ok(_) if intent.is_validation() => validation_response(&[]),

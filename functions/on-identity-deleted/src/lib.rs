@@ -6,8 +6,9 @@ use shared::concurrently;
 use shared::config::{self, ConfigError};
 use shared::events::OwnerDeleted;
 use shared::flow::Flow;
+use shared::identity::OwnerKey;
 use shared::secrets::{OwnerType, SecretOwner, Secrets};
-use shared::store::{self, Change, Store};
+use shared::store::{self, Change, Scope, Store};
 
 /// Flows or secrets worked on before the owner's next ones are asked for.
 const BATCH: i32 = 100;
@@ -42,7 +43,11 @@ pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(
     let kind =
         if event.payload.detail_type == "iam.tenant.deleted" { OwnerType::Tenant } else { OwnerType::User };
     // One that cannot be changed keeps no other from being.
-    let flows = leave_all_flows(&app.store, &id).await;
+    let owner = match kind {
+        OwnerType::User => OwnerKey::user(&id),
+        OwnerType::Tenant => OwnerKey::tenant(&id),
+    };
+    let flows = leave_all_flows(&app.store, &owner).await;
     let secrets = leave_secrets(app, &SecretOwner { id, kind }).await;
     let (flows, secrets) = (flows?, secrets?);
     tracing::info!(event = %event.payload.detail_type, flows.changed = flows, secrets.changed = secrets, "owner.deleted");
@@ -51,13 +56,13 @@ pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(
 
 /// Removes the owner from its flows and its deleted ones, and from those that were restored meanwhile;
 /// gives how many.
-async fn leave_all_flows(store: &Store, owner: &str) -> Result<usize, Error> {
+async fn leave_all_flows(store: &Store, owner: &OwnerKey) -> Result<usize, Error> {
     let (live, deleted) = (leave_flows(store, owner, false).await, leave_flows(store, owner, true).await);
     Ok(live? + deleted? + leave_flows(store, owner, false).await?)
 }
 
 /// Removes the owner from its flows, or from its deleted ones; gives how many.
-async fn leave_flows(store: &Store, owner: &str, are_deleted: bool) -> Result<usize, Error> {
+async fn leave_flows(store: &Store, owner: &OwnerKey, are_deleted: bool) -> Result<usize, Error> {
     let (mut changes, mut last) = (Changes::default(), None);
     loop {
         let ids = store.ids_of_owner(owner, are_deleted, last, BATCH).await?;
@@ -69,8 +74,10 @@ async fn leave_flows(store: &Store, owner: &str, are_deleted: bool) -> Result<us
             Ok::<_, store::Error>(Change::from(flow.and_then(|flow| flow.without_owner(owner))))
         };
         changes.add(
-            concurrently(ids.into_iter().map(|id| store.change_any(id, decide, |_| Ok(None))).collect())
-                .await,
+            concurrently(
+                ids.into_iter().map(|id| store.change_any(id, &Scope::All, decide, |_| Ok(None))).collect(),
+            )
+            .await,
         );
     }
 }

@@ -5,7 +5,7 @@ use shared::api::{
     App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, creates, flow_id,
     flow_response, insert_flow, read_body, replace, scope,
 };
-use shared::flow::{Fields, Flow, FlowId};
+use shared::flow::{Fields, Flow, FlowId, Role};
 use shared::identity::{Caller, Permission};
 
 /// Replaces a flow by the body; with `If-None-Match: *` stores a new one under the id in the path.
@@ -23,7 +23,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     if creates {
         return create(app, &caller, id, fields, &effect).await;
     }
-    let done = change_flow(app, &caller, id, &Wording::Write, &effect, |flow| {
+    let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
         let next = flow.replaced(&caller, fields.clone(), app.component_check)?;
         replace(app, flow, next, &precondition)
     });
@@ -42,14 +42,14 @@ async fn create(
     fields: Fields<'_>,
     effect: &Effect<'_, Flow>,
 ) -> Result<Response, Problem> {
-    let flow = Flow::create_as(id, caller, fields, app.component_check)?;
+    let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role)?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {
             Err(Problem::IdTaken) => {}
             other => return other.and_then(|()| effect.answer(&flow)),
         }
     }
-    let found = app.store.get(id).await?.filter(|found| scope(caller).contains(found));
+    let found = app.store.find(id, &scope(caller)).await?;
     match found.filter(|found| found.document == flow.document) {
         Some(_) if effect.is_validation() => Err(effect.validated(&[])?),
         Some(found) => flow_response(app, StatusCode::OK, &found),

@@ -2,9 +2,10 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    App, Intent, Problem, Request, Response, Wording, flow_id, flow_response, scope, validation_response,
+    App, Intent, Problem, Request, Response, Wording, flow_id, flow_response, require_role, scope,
+    validation_response,
 };
-use shared::flow::Flow;
+use shared::flow::{Flow, Role};
 use shared::identity::Permission;
 
 /// Undoes the deletion of a flow. What it refers to is looked at when it is started.
@@ -18,13 +19,14 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let effect = intent.effect(&app.store, &respond).await?;
     let (scope, not_found) = (scope(&caller), || Problem::FlowNotFound(Wording::Write));
     let decide = |flow: Option<&Flow>| {
-        let flow = flow.filter(|flow| scope.contains(flow)).ok_or_else(not_found)?;
+        let flow = flow.ok_or_else(not_found)?;
+        require_role(&caller, flow, Role::Owner, &Wording::Write)?;
         Ok(flow.restored(&caller).into())
     };
     if effect.is_validation() {
-        app.store.preview(app.store.get_any(id).await?, decide).await?;
+        app.store.preview(app.store.find_any(id, &scope).await?, decide).await?;
         return validation_response(&[]);
     }
-    let flow = app.store.change_any(id, decide, |flow| effect.receipt(flow)).await?;
+    let flow = app.store.change_any(id, &scope, decide, |flow| effect.receipt(flow)).await?;
     effect.answer(&flow.ok_or_else(not_found)?)
 }

@@ -5,7 +5,7 @@ use shared::api::{
     App, Intent, Precondition, Problem, Request, Response, Wording, change_seen, find_flow, find_version,
     flow_id, flow_response, replace, version_number,
 };
-use shared::flow::Flow;
+use shared::flow::{Flow, Role};
 use shared::identity::Permission;
 
 /// Gives a flow the content of a former version, as a new one.
@@ -20,7 +20,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let effect = intent.effect(&app.store, &respond).await?;
     let flow = find_flow(app, &caller, id, Wording::Write).await?;
     let (_, document) = find_version(app, &flow, version_number(&request)?).await?;
-    let done = change_seen(app, &caller, Some(flow), &Wording::Write, &effect, |flow| {
+    let done = change_seen(app, &caller, (Some(flow), Role::Editor), &Wording::Write, &effect, |flow| {
         let next = flow.with_version(&caller, &document, app.component_check)?;
         replace(app, flow, next, &precondition)
     });

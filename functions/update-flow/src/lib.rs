@@ -5,7 +5,7 @@ use shared::api::{
     App, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id, flow_response,
     patch, read_patch,
 };
-use shared::flow::Flow;
+use shared::flow::{Flow, Role};
 use shared::identity::Permission;
 use shared::store::Change;
 
@@ -20,7 +20,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let changes = read_patch(&request)?;
     let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
     let effect = intent.effect(&app.store, &respond).await?;
-    let done = change_flow(app, &caller, id, &Wording::Write, &effect, |flow| {
+    let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
         let change = patch(app, &caller, flow, &changes, &Wording::Write)?;
         // What is in effect already is in effect, whichever state it was meant for.
         if matches!(change, Change::Save(_)) {

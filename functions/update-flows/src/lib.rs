@@ -7,7 +7,7 @@ use shared::api::{
     App, Body, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Problem, Request, Response, Wording,
     bulk_response, change_flow, flow_response, patch, read_body,
 };
-use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, read_fields};
+use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, Role, read_fields};
 use shared::identity::{Caller, Permission};
 use shared::store::Change;
 
@@ -70,5 +70,5 @@ async fn update(
         *room = before.checked_sub(result.answer_size()).ok_or(Problem::TooLarge)?;
         Ok(change)
     };
-    change_flow(app, caller, id, &wording, effect, decide).await
+    change_flow(app, caller, (id, Role::Editor), &wording, effect, decide).await
 }

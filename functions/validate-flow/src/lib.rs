@@ -14,7 +14,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let fields = read_body(&request)?.object()?;
     // Read only when something is wrong: it goes through the body once more.
     let say = |faults: &[_]| diagnostics_of_faults(faults, &NodeIds::read(&fields));
-    let found = match Flow::create(&caller, fields.clone(), app.component_check) {
+    let found = match Flow::create(&caller, fields.clone(), app.component_check, app.tenant_role) {
         Err(faults) => say(&faults),
         Ok(flow) => {
             let mut found = app.diagnose(&flow.document, Level::Info);

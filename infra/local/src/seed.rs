@@ -1,6 +1,6 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::flow::{ComponentCheck, Flow, ShownDocument, read_fields};
+use shared::flow::{ComponentCheck, Flow, Role, ShownDocument, read_fields};
 use shared::identity::Caller;
 use shared::store::{ListFilter, ListOrder, ListQuery, Paging, Scope, Store};
 
@@ -34,7 +34,7 @@ pub(crate) async fn store_flows(store: &Store) -> Result<(), StartError> {
     for seed in seeds {
         let caller = Caller::new(&seed.sub, Some(&seed.tenant), []);
         let fields = read_fields(seed.flow).unwrap_or_default();
-        let flow = Flow::create(&caller, fields, ComponentCheck::AtSave)
+        let flow = Flow::create(&caller, fields, ComponentCheck::AtSave, Role::Owner)
             .map_err(|faults| StartError::Seed(faults.into_iter().map(|fault| fault.message).collect()))?;
         store.insert(&flow, None).await.map_err(|error| failed(&error))?;
     }

@@ -3,14 +3,14 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::respond::{etag, json as answer, run_response, with_flow_headers};
+use super::respond::{etag, json as answer, notes, run_response, with_flow_headers};
 use super::serve::{log_problem, request_id};
 use super::{
     App, Deadline, Effect, Intent, Precondition, Problem, Request, Response, Wording, read_body, scope,
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Status};
+use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Role, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -25,16 +25,18 @@ const MAX_ENTRIES: usize = 20;
 /// calls, one when there is nothing to do.
 ///
 /// # Errors
-/// 404 in these words, or what `decide` says; [`Problem::Answered`] when the request is only validated.
+/// 404 in these words, 403 to who has a lower role in the flow, or what `decide` says;
+/// [`Problem::Answered`] when the request is only validated.
 pub async fn change_flow(
     app: &App,
     caller: &Caller,
-    id: FlowId,
+    (id, role): (FlowId, Role),
     wording: &Wording,
     effect: &Effect<'_, Flow>,
     decide: impl FnMut(&Flow) -> Result<Change, Problem> + Send,
 ) -> Result<Flow, Problem> {
-    change_seen(app, caller, app.store.get(id).await?, wording, effect, decide).await
+    let seen = app.store.find(id, &scope(caller)).await?;
+    change_seen(app, caller, (seen, role), wording, effect, decide).await
 }
 
 /// The same of a flow as it was seen. One call, none when there is nothing to do.
@@ -44,26 +46,43 @@ pub async fn change_flow(
 pub async fn change_seen(
     app: &App,
     caller: &Caller,
-    seen: Option<Flow>,
+    (seen, role): (Option<Flow>, Role),
     wording: &Wording,
     effect: &Effect<'_, Flow>,
     mut decide: impl FnMut(&Flow) -> Result<Change, Problem> + Send,
 ) -> Result<Flow, Problem> {
-    let scope = scope(caller);
     let not_found = || Problem::FlowNotFound(wording.clone());
-    let decide =
-        |flow: Option<&Flow>| decide(flow.filter(|flow| scope.contains(flow)).ok_or_else(not_found)?);
+    let decide = |flow: Option<&Flow>| {
+        let flow = flow.ok_or_else(not_found)?;
+        require_role(caller, flow, role, wording)?;
+        decide(flow)
+    };
     if effect.is_validation() {
         let revision = seen.as_ref().map(|flow| flow.revision);
         let flow = app.store.preview(seen, decide).await?.ok_or_else(not_found)?;
         let is_new = Some(flow.revision) != revision;
-        let found = if is_new { app.diagnose(&flow.document, Level::Info) } else { Vec::new() };
+        let mut found = notes(&flow);
+        if is_new {
+            found.extend(app.diagnose(&flow.document, Level::Info));
+        }
         return Err(effect.validated(&found)?);
     }
     let changed = app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await;
     match changed.and_then(|flow| flow.ok_or_else(not_found)) {
         Err(problem) => Err(effect.refused(&app.store, problem).await),
         done => done,
+    }
+}
+
+/// Refuses a caller who may not do what needs this role. Who may not see the flow learns nothing of it.
+///
+/// # Errors
+/// 404 in these words, 403.
+pub fn require_role(caller: &Caller, flow: &Flow, role: Role, wording: &Wording) -> Result<(), Problem> {
+    match flow.document.role_of(caller) {
+        None => Err(Problem::FlowNotFound(wording.clone())),
+        Some(own) if own < role => Err(Problem::MissingRole(role)),
+        Some(_) => Ok(()),
     }
 }
 
@@ -97,15 +116,16 @@ pub fn patch(
         }
         FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check).map_err(Problem::from),
     };
+    let change = next.map(|next| Change::between(flow, next));
     // What is in effect already needs no change, and so no flow that can be changed.
-    if flow.status != Status::Inactive && !matches!(next, Ok(None)) {
+    if flow.status != Status::Inactive && !change.as_ref().is_ok_and(Change::is_none) {
         return Err(Problem::NotInactive(flow.status, wording.clone()));
     }
-    let next = next?;
-    if let Some(next) = &next {
+    let change = change?;
+    if let Change::Save(next) = &change {
         check_rules(app, next)?;
     }
-    Ok(next.into())
+    Ok(change)
 }
 
 /// What becomes of a flow that is to look like this, if that is something new.
@@ -118,13 +138,15 @@ pub fn replace(
     next: Option<Flow>,
     precondition: &Precondition,
 ) -> Result<Change, Problem> {
-    let Some(next) = next else { return Ok(Change::Keep) };
-    if flow.status != Status::Inactive {
-        return Err(Problem::NotInactive(flow.status, Wording::Write));
+    let change = Change::between(flow, next);
+    if let Change::Save(next) = &change {
+        if flow.status != Status::Inactive {
+            return Err(Problem::NotInactive(flow.status, Wording::Write));
+        }
+        check_rules(app, next)?;
+        precondition.check(flow)?;
     }
-    check_rules(app, &next)?;
-    precondition.check(flow)?;
-    Ok(Change::Save(Box::new(next)))
+    Ok(change)
 }
 
 /// Refuses a flow that breaks a rule which is an error here.
@@ -149,7 +171,7 @@ fn check_rules(app: &App, flow: &Flow) -> Result<(), Problem> {
 /// Starts a flow of the caller's.
 ///
 /// # Errors
-/// 404, 409 while it is stopping, 422 when it is not complete or uses secrets that the caller may not.
+/// 404, 403 by role or to another tenant, 409 while it is stopping, 422 when it is not complete or uses secrets that the caller may not.
 pub async fn start_flow(
     app: &App,
     caller: &Caller,
@@ -157,7 +179,8 @@ pub async fn start_flow(
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
     let decide = |flow: &Flow| Ok(flow.start(caller)?.into());
-    change_flow(app, caller, id, &Wording::Control, effect, decide).await.map_err(|problem| match problem {
+    let changed = change_flow(app, caller, (id, Role::Operator), &Wording::Control, effect, decide).await;
+    changed.map_err(|problem| match problem {
         // The flow was valid when it was written; since then a secret is gone.
         Problem::InvalidFlow(unknown) => Problem::IncompleteFlow(unknown),
         other => other,
@@ -174,7 +197,8 @@ pub async fn stop_flow(
     id: FlowId,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    change_flow(app, caller, id, &Wording::Control, effect, |flow| Ok(flow.stop(caller).into())).await
+    let decide = |flow: &Flow| Ok(flow.stop(caller).into());
+    change_flow(app, caller, (id, Role::Operator), &Wording::Control, effect, decide).await
 }
 
 /// The answer to start and stop: the state as it then is.

@@ -24,7 +24,7 @@ use lambda_http::RequestExt;
 
 use crate::config::{Config, ConfigError};
 use crate::flow::{
-    ComponentCheck, CredentialCheck, Diagnostic, FinalDocument, FlowId, InvalidId, Level, RuleLevels,
+    ComponentCheck, CredentialCheck, Diagnostic, FinalDocument, FlowId, InvalidId, Level, Role, RuleLevels,
     SecretId, Timestamp,
 };
 use crate::identity::{Caller, KeyError, Permission, Verifier};
@@ -35,8 +35,8 @@ pub use body::{Body, FlowPatch, read_body, read_patch};
 pub use deadline::Deadline;
 pub use effect::{Effect, Intent, Parts};
 pub use flows::{
-    MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, run_answer,
-    start_flow, stop_flow,
+    MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, require_role,
+    run_answer, start_flow, stop_flow,
 };
 pub use headers::creates;
 pub use list::{list_query, page_response, usage_query};
@@ -63,6 +63,8 @@ pub struct App {
     pub store: Store,
     /// When nodes must be complete.
     pub component_check: ComponentCheck,
+    /// The role of a tenant in the flows that its users create.
+    pub tenant_role: Role,
     /// What becomes of literal credentials.
     pub credential_check: CredentialCheck,
     /// The levels of other rules.
@@ -102,6 +104,7 @@ impl App {
             verifier: Verifier::new(config.auth()?)?,
             store: Store::open(config, aws)?,
             component_check: config.component_check()?,
+            tenant_role: config.tenant_role()?,
             credential_check: config.credential_check()?,
             rule_levels: config.rule_levels()?,
             require_if_match: config.require_if_match()?,
@@ -146,7 +149,7 @@ pub fn require(caller: &Caller, permission: Permission) -> Result<(), Problem> {
 /// Whose flows a caller sees.
 #[must_use]
 pub fn scope(caller: &Caller) -> Scope {
-    if caller.is_admin() { Scope::All } else { Scope::Owners(caller.owner_ids().map(Into::into).collect()) }
+    if caller.is_admin() { Scope::All } else { Scope::Owners(caller.owner_keys()) }
 }
 
 /// The flow id in the path.

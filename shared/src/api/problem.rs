@@ -8,7 +8,7 @@ use super::body::PATCHES;
 use super::effect::REPLAYED;
 use super::precondition::Current;
 use super::respond::body;
-use crate::flow::{Fault, Flow, FlowId, PatchError, StartError, Status, bounded};
+use crate::flow::{EditError, Fault, Flow, FlowId, PatchError, Role, StartError, Status, bounded};
 use crate::identity::AuthError;
 use crate::secrets::{SecretError, VaultError};
 use crate::store::{self, StoredAnswer};
@@ -67,6 +67,15 @@ pub enum Problem {
     /// There is no such flow, or it is not the caller's; in the route's words.
     #[error("there is no such flow")]
     FlowNotFound(Wording),
+    /// The caller's role in the flow is lower than this one.
+    #[error("the caller's role in the flow is too low")]
+    MissingRole(Role),
+    /// The caller's role in the flow is too low to give others these roles.
+    #[error("the caller may not give these roles")]
+    RolesOfOthers(Vec<Fault>),
+    /// The flow is of another tenant than the caller, who cannot start it.
+    #[error("the flow is of another tenant")]
+    OtherTenant,
     /// The flow runs.
     #[error("the flow is not inactive")]
     NotInactive(Status, Wording),
@@ -226,6 +235,10 @@ impl Problem {
                 Kind(StatusCode::CONFLICT, "secret-in-use", "Flows that run use the secret")
             }
             Self::FlowNotFound(_) => Kind(StatusCode::NOT_FOUND, "flow-not-found", "There is no such flow"),
+            Self::MissingRole(_) | Self::RolesOfOthers(_) => {
+                Kind(StatusCode::FORBIDDEN, "missing-role", "The caller's role in the flow is too low")
+            }
+            Self::OtherTenant => Kind(StatusCode::FORBIDDEN, "other-tenant", "The flow is of another tenant"),
             Self::NotInactive(..) => {
                 Kind(StatusCode::CONFLICT, "flow-not-inactive", "The flow is not inactive")
             }
@@ -280,6 +293,7 @@ impl Problem {
             Self::InvalidFlow(faults)
             | Self::IncompleteFlow(faults)
             | Self::LiteralCredentials(faults)
+            | Self::RolesOfOthers(faults)
             | Self::InvalidSecret(faults) => {
                 bounded(faults.iter().cloned(), max).iter().map(|fault| fault_entry(fault, code)).collect()
             }
@@ -311,6 +325,15 @@ impl Problem {
             Self::SecretNotFound => vec![entry("Secret not found", "secret.not_found")],
             Self::SecretInUse(uses) => uses.iter().map(|flow| flow.entry(code)).collect(),
             Self::FlowNotFound(wording) => vec![entry(&wording.not_found(), "flow.not_found")],
+            Self::MissingRole(role) => {
+                let mut entry =
+                    entry(&format!("This needs the role {role} in the flow"), "flow.role.missing");
+                entry.insert("role".into(), role.as_str().into());
+                vec![entry]
+            }
+            Self::OtherTenant => {
+                vec![entry("Only users of the flow's tenant can start it", "flow.start.tenant")]
+            }
             Self::NotInactive(status, wording) => {
                 vec![entry(&wording.not_inactive(*status), "flow.not_inactive")]
             }
@@ -458,7 +481,16 @@ impl From<PatchError> for Problem {
         match error {
             PatchError::NotApplicable(message) => Self::PatchNotApplicable(message),
             PatchError::TooLarge => Self::TooLarge,
-            PatchError::Invalid(faults) => Self::InvalidFlow(faults),
+            PatchError::Edit(error) => error.into(),
+        }
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Invalid(faults) => Self::InvalidFlow(faults),
+            EditError::Role(faults) => Self::RolesOfOthers(faults),
         }
     }
 }
@@ -466,6 +498,7 @@ impl From<PatchError> for Problem {
 impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         match error {
+            StartError::OtherTenant => Self::OtherTenant,
             StartError::Stopping => Self::Stopping,
             StartError::Incomplete(missing) => Self::IncompleteFlow(missing),
         }

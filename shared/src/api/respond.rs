@@ -77,9 +77,15 @@ fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
 
 /// What there is to say about a flow that was stored, as entries whose pointers begin with `prefix`.
 fn warnings(app: &App, flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
-    let diagnostics = app.diagnose(&flow.document, Level::Warning);
+    let mut diagnostics = notes(flow);
+    diagnostics.extend(app.diagnose(&flow.document, Level::Warning));
     let warnings = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Level::Warning);
     warnings.map(|warning| with_prefix(prefix, diagnostic_entry(warning))).collect()
+}
+
+/// What a change has left out of what it was asked for.
+pub(super) fn notes(flow: &Flow) -> Vec<Diagnostic> {
+    flow.notes.iter().map(|note| Diagnostic::of_fault(note, Level::Warning, None)).collect()
 }
 
 /// The same of one of many flows.

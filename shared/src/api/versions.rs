@@ -42,8 +42,7 @@ fn number(text: &str) -> Option<u64> {
 /// # Errors
 /// 404.
 pub async fn find_flow(app: &App, caller: &Caller, id: FlowId, wording: Wording) -> Result<Flow, Problem> {
-    let flow = app.store.get(id).await?.filter(|flow| scope(caller).contains(flow));
-    flow.ok_or(Problem::FlowNotFound(wording))
+    app.store.find(id, &scope(caller)).await?.ok_or(Problem::FlowNotFound(wording))
 }
 
 /// A version of a flow, which may be the one it is now. Two calls, none for that one.

@@ -283,15 +283,16 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::ComponentCheck;
-    use crate::identity::Caller;
+    use crate::flow::{ComponentCheck, Role};
+    use crate::identity::{Caller, OwnerKey};
 
     fn flow(settings: &str) -> Flow {
         let body = format!(
             r#"{{"graph":{{"nodes":[{{"id":"a","componentId":"5ca5c44c187c040010a9bb8b","function":"f"}}]}},"flowSettings":"{settings}"}}"#
         );
         let caller = Caller::new("anna", Some("acme"), []);
-        Flow::create(&caller, serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart).unwrap()
+        Flow::create(&caller, serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart, Role::Owner)
+            .unwrap()
     }
 
     fn live(flow: &Flow) -> Head {
@@ -338,7 +339,7 @@ mod tests {
     #[test]
     fn a_start_carries_the_whole_flow_and_who_started_it() {
         let flow = flow("x");
-        let started = flow.start(&Caller::new("bert", None, [])).unwrap().unwrap();
+        let started = flow.start(&Caller::new("bert", Some("acme"), [])).unwrap().unwrap();
         let events = events_of_change(Some(&live(&flow)), Some(&live(&started))).unwrap();
         assert_eq!(events.len(), 1);
         let detail = detail(&events[0]);
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn a_flow_too_large_for_an_entry_is_referred_to() {
         let flow = flow(&"x".repeat(MAX_ENTRY_BYTES));
-        let started = flow.start(&Caller::new("bert", None, [])).unwrap().unwrap();
+        let started = flow.start(&Caller::new("bert", Some("acme"), [])).unwrap().unwrap();
         let events = events_of_change(Some(&live(&flow)), Some(&live(&started))).unwrap();
         assert!(events[0].size() < MAX_ENTRY_BYTES);
         let detail = detail(&events[0]);
@@ -364,7 +365,7 @@ mod tests {
     #[test]
     fn what_nobody_confirms_is_announced_again_for_the_same_run_and_failed_in_the_end() {
         let flow = flow("");
-        let mut now = flow.start(&Caller::new("bert", None, [])).unwrap().unwrap();
+        let mut now = flow.start(&Caller::new("bert", Some("acme"), [])).unwrap().unwrap();
         let run = now.run_id.unwrap().to_string();
         let mut ids = std::collections::BTreeSet::new();
         for repeat in 1..=4 {
@@ -389,7 +390,11 @@ mod tests {
     fn an_orphaned_run_is_modified_and_stopping() {
         let mut flow = flow("");
         flow.status = Status::Active;
-        let orphan = flow.without_owner("anna").unwrap().without_owner("acme").unwrap();
+        let orphan = flow
+            .without_owner(&OwnerKey::user("anna"))
+            .unwrap()
+            .without_owner(&OwnerKey::tenant("acme"))
+            .unwrap();
         let names: Vec<_> = events_of_change(Some(&live(&flow)), Some(&live(&orphan)))
             .unwrap()
             .iter()

@@ -270,7 +270,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::flow::{ComponentCheck, read_fields};
+    use crate::flow::{ComponentCheck, Role, read_fields};
     use crate::identity::Caller;
 
     fn document(fields: &Value) -> Document {
@@ -345,7 +345,8 @@ mod tests {
         let anna = Caller::new("anna", None, []);
         let body = graph(json!([node("x", a, "f"), node("y", b, "f")]));
         let flow =
-            Flow::create(&anna, serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart).unwrap();
+            Flow::create(&anna, serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart, Role::Owner)
+                .unwrap();
         let taken_up = |next: &Flow, before: Option<&Flow>| -> Vec<String> {
             next.secrets_taken_up(before).iter().map(ToString::to_string).collect()
         };

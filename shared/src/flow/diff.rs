@@ -269,7 +269,14 @@ impl Comparison {
     }
 
     fn owners(&mut self, from: &[Owner], to: &[Owner]) {
-        let pairs = Pairs::of(from, to, &[|owner| Some(owner.id.as_str())]);
+        let pairs = Pairs::of(
+            from,
+            to,
+            &[
+                |owner| Some((owner.id.as_str(), Some(owner.kind.as_str()))),
+                |owner| Some((owner.id.as_str(), None)),
+            ],
+        );
         let changed = &mut self.pointers.changed;
         let before = changed.total;
         let indexes: BTreeSet<_> = pairs.added().chain(pairs.removed()).collect();
@@ -279,6 +286,9 @@ impl Comparison {
         for (index, old, new) in pairs.matched(from, to) {
             if old.kind != new.kind {
                 changed.note(&format!("/owners/{index}/type"));
+            }
+            if old.role != new.role {
+                changed.note(&format!("/owners/{index}/role"));
             }
         }
         if !pairs.keep_order() {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::parse::{MAX_FAULTS, bounded};
-use super::{Fault, ObjectId, Schedule, SecretId};
+use super::{Fault, ObjectId, Role, Schedule, SecretId};
+use crate::identity::OwnerKey;
 
 /// A member of a JSON object that may be missing, `null`, or a value; a client can tell the three
 /// apart, so they are stored apart.
@@ -149,14 +150,17 @@ pub struct EdgeConfig {
     pub mapper: Field<Json>,
 }
 
-/// Somebody who may see and change the flow. Access is decided by `id` alone.
+/// Somebody who may see the flow, and more by its role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// A user's or a tenant's id.
     pub id: String,
-    /// `user` or `tenant` by convention; free text.
+    /// `user` or `tenant`; who is of another type is kept, and may do nothing.
     #[serde(rename = "type")]
     pub kind: String,
+    /// What it may do; everything where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 impl Graph {
@@ -169,12 +173,6 @@ impl Graph {
 }
 
 impl Document {
-    /// Whether `id` is among the owners.
-    #[must_use]
-    pub fn is_owned_by(&self, id: &str) -> bool {
-        self.owners.iter().any(|owner| owner.id == id)
-    }
-
     /// What the flow lacks to run, in document order; empty when it can be started.
     #[must_use]
     pub fn missing_to_run(&self) -> Vec<Fault> {
@@ -192,8 +190,8 @@ pub struct Stored {
     pub packed: Vec<u8>,
     /// What [`StoredDocument::tag`] gives, where it was stored.
     pub tag: Option<String>,
-    /// The ids of its owners, where they were stored.
-    pub owners: Option<Vec<String>>,
+    /// Its owners, as [`OwnerKey`]s are written.
+    pub owners: Vec<String>,
 }
 
 /// A document as a route needs it: to work with, or only to be shown.
@@ -216,8 +214,8 @@ pub trait StoredDocument: Sized {
     /// When it cannot be written as JSON.
     fn tag(&self) -> Result<&str, serde_json::Error>;
 
-    /// Whether `id` is among the owners.
-    fn is_owned_by(&self, id: &str) -> bool;
+    /// Whether this user or tenant is among the owners.
+    fn is_owned_by(&self, key: &OwnerKey) -> bool;
 }
 
 /// A document that does not change any more, with what was made of it: its JSON, a tag of that, and how the
@@ -278,12 +276,12 @@ impl StoredDocument for FinalDocument {
         Ok(self.tag.get_or_init(|| tag))
     }
 
-    fn is_owned_by(&self, id: &str) -> bool {
-        self.document.is_owned_by(id)
+    fn is_owned_by(&self, key: &OwnerKey) -> bool {
+        self.document.is_owned_by(key)
     }
 }
 
-/// A document that is only shown: nothing but its owners was looked at.
+/// A document that is only shown: nothing of it was looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShownDocument {
     json: String,
@@ -293,15 +291,6 @@ pub struct ShownDocument {
 
 impl StoredDocument for ShownDocument {
     fn read(Stored { json, packed: _, tag, owners }: Stored) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Owners {
-            owners: Vec<Owner>,
-        }
-
-        let owners = match owners {
-            Some(owners) => owners,
-            None => serde_json::from_str::<Owners>(&json)?.owners.into_iter().map(|owner| owner.id).collect(),
-        };
         Ok(Self { tag: tag.unwrap_or_else(|| tag_of(&hash(&json))), json, owners })
     }
 
@@ -313,8 +302,8 @@ impl StoredDocument for ShownDocument {
         Ok(&self.tag)
     }
 
-    fn is_owned_by(&self, id: &str) -> bool {
-        self.owners.iter().any(|owner| owner == id)
+    fn is_owned_by(&self, key: &OwnerKey) -> bool {
+        self.owners.iter().any(|owner| key.is(owner))
     }
 }
 

@@ -5,15 +5,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::document::{Document, Field, FinalDocument, Owner, StoredDocument};
-use super::parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, too_many_owners};
+use super::document::{Document, Field, FinalDocument, StoredDocument};
+use super::ownership::{EditError, Role};
+use super::parse::{ComponentCheck, Fault, Fields};
 use super::{Difference, FlowId, ObjectId, Timestamp, read_fields};
-use crate::identity::Caller;
+use crate::identity::{Caller, OwnerKey};
 
 /// How often a start or a stop that nobody confirms is announced again.
 pub(crate) const MAX_REPEATS: u32 = 3;
 /// Reasons from outside are cut after this many characters.
 const MAX_REASON: usize = 1024;
+/// Why a flow without owners was stopped.
+const LAST_OWNER: &str = "The last owner of the flow was deleted.";
 
 /// Whether a flow runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -106,6 +109,9 @@ pub enum NoEffect {
 /// Why a flow cannot be started.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StartError {
+    /// It is of another tenant than the caller.
+    #[error("the flow is of another tenant")]
+    OtherTenant,
     /// The last run has not ended.
     #[error("the flow is stopping")]
     Stopping,
@@ -139,9 +145,6 @@ pub struct Flow<D = FinalDocument> {
     pub announced_at: Option<Timestamp>,
     /// How often it has been announced again; more than may be once it was given up.
     pub repeats: u32,
-    /// Owners that may take the flow away from its tenant: those it was created with, and those that
-    /// one of them or an administrator has added.
-    pub stewards: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When the document was last changed.
@@ -156,6 +159,8 @@ pub struct Flow<D = FinalDocument> {
     pub summary: Option<String>,
     /// When it was deleted, if it can still be restored.
     pub deletion: Option<Deletion>,
+    /// What its last change left out of what it was asked for; not stored.
+    pub notes: Vec<Fault>,
 }
 
 /// The deletion of a flow that can still be restored.
@@ -168,13 +173,18 @@ pub struct Deletion {
 }
 
 impl Flow {
-    /// A new flow from the members of a body. The caller and its tenant become owners.
+    /// A new flow from the members of a body. The caller becomes an owner, and its tenant with this role.
     ///
     /// # Errors
     /// All faults of the body.
-    pub fn create(caller: &Caller, fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Vec<Fault>> {
+    pub fn create(
+        caller: &Caller,
+        fields: Fields<'_>,
+        check: ComponentCheck,
+        tenant_role: Role,
+    ) -> Result<Self, Vec<Fault>> {
         let id = FlowId::generate();
-        Self::new(id, id.timestamp(), caller, fields, check)
+        Self::new((id, id.timestamp()), caller, fields, check, tenant_role)
     }
 
     /// The same under an id that somebody has chosen, which says when it was created: lists are in the
@@ -187,32 +197,24 @@ impl Flow {
         caller: &Caller,
         fields: Fields<'_>,
         check: ComponentCheck,
+        tenant_role: Role,
     ) -> Result<Self, Vec<Fault>> {
-        Self::new(id, Timestamp::now(), caller, without_status(fields), check)
+        Self::new((id, Timestamp::now()), caller, without_status(fields), check, tenant_role)
     }
 
     fn new(
-        id: FlowId,
-        now: Timestamp,
+        (id, now): (FlowId, Timestamp),
         caller: &Caller,
         fields: Fields<'_>,
         check: ComponentCheck,
+        tenant_role: Role,
     ) -> Result<Self, Vec<Fault>> {
         let mut document = Document::parse(fields, check)?;
-        if !caller.is_admin() {
+        // An administrator may make a flow for somebody.
+        if !caller.is_admin() || document.tenant.is_absent() {
             document.tenant = caller.tenant.clone().map_or(Field::Absent, Field::Value);
         }
-        if !document.is_owned_by(&caller.sub) {
-            document.owners.push(Owner { id: caller.sub.clone(), kind: "user".into() });
-        }
-        if let Some(tenant) = &caller.tenant {
-            let owner = Owner { id: tenant.clone(), kind: "tenant".into() };
-            if !document.owners.contains(&owner) {
-                document.owners.push(owner);
-            }
-        }
-        check_owners(&document)?;
-        let stewards = owner_ids(&document);
+        document.give_to(caller, tenant_role)?;
         Ok(Self {
             id,
             document: document.into(),
@@ -225,7 +227,6 @@ impl Flow {
             status_since: now,
             announced_at: None,
             repeats: 0,
-            stewards,
             created_at: id.timestamp(),
             updated_at: now,
             changed_at: now,
@@ -233,6 +234,7 @@ impl Flow {
             author: caller.into(),
             summary: None,
             deletion: None,
+            notes: Vec::new(),
         })
     }
 
@@ -240,14 +242,14 @@ impl Flow {
     /// nothing. The flow must be inactive: see [`Self::status`].
     ///
     /// # Errors
-    /// All faults of the document as it would be.
+    /// See [`EditError`].
     pub fn patch(
         &self,
         caller: &Caller,
         fields: Fields<'_>,
         check: ComponentCheck,
-    ) -> Result<Option<Self>, Vec<Fault>> {
-        let stored = self.document.json().and_then(serde_json::from_str).map_err(|_| Vec::new())?;
+    ) -> Result<Option<Self>, EditError> {
+        let stored = self.document.json().and_then(serde_json::from_str).map_err(|_| Vec::<Fault>::new())?;
         let mut merged = read_fields(stored).unwrap_or_default();
         merged.extend(fields);
         self.with_document(caller, Document::parse(merged, check)?)
@@ -258,13 +260,13 @@ impl Flow {
     /// shown it can send back. The flow must be inactive.
     ///
     /// # Errors
-    /// All faults of the document as it would be.
+    /// See [`EditError`].
     pub fn replaced(
         &self,
         caller: &Caller,
         fields: Fields<'_>,
         check: ComponentCheck,
-    ) -> Result<Option<Self>, Vec<Fault>> {
+    ) -> Result<Option<Self>, EditError> {
         let [names_owners, names_tenant] = ["owners", "tenant"].map(|name| fields.contains_key(name));
         let mut document = Document::parse(without_status(fields), check)?;
         if !names_owners {
@@ -286,11 +288,11 @@ impl Flow {
         caller: &Caller,
         version: &Document,
         check: ComponentCheck,
-    ) -> Result<Option<Self>, Vec<Fault>> {
+    ) -> Result<Option<Self>, EditError> {
         let mut document = version.clone();
         document.owners.clone_from(&self.document.owners);
         document.tenant.clone_from(&self.document.tenant);
-        let stored = serde_json::value::to_raw_value(&document).map_err(|_| Vec::new())?;
+        let stored = serde_json::value::to_raw_value(&document).map_err(|_| Vec::<Fault>::new())?;
         let document = Document::parse(read_fields(&stored).unwrap_or_default(), check)?;
         self.with_document(caller, document)
     }
@@ -312,62 +314,42 @@ impl Flow {
         Some(Self { deletion: None, ..self.next(caller.into()) })
     }
 
-    /// The flow with this document instead; `None` when that is the same.
+    /// The flow with this document instead; `None` when that is the same. One that stays as it is, because
+    /// the caller may not decide what it asks for, has the same [`Self::sequence`] and says so in its notes.
     ///
     /// # Errors
-    /// When its owners would be too many.
+    /// See [`EditError`].
     pub(super) fn with_document(
         &self,
         caller: &Caller,
         mut document: Document,
-    ) -> Result<Option<Self>, Vec<Fault>> {
+    ) -> Result<Option<Self>, EditError> {
         if !caller.is_admin() {
             document.tenant = self.document.tenant.clone();
         }
-        // Before owners are added: who changes nothing becomes none.
+        let notes = document.settle_owners(&self.document, caller)?;
         if document == *self.document {
-            return Ok(None);
-        }
-        self.keep_owners(caller, &mut document);
-        check_owners(&document)?;
-        if document == *self.document {
-            return Ok(None);
+            return Ok((!notes.is_empty()).then(|| Self { notes, ..self.clone() }));
         }
         let mut next = self.next(caller.into());
-        if self.has_steward(caller) {
-            next.stewards = owner_ids(&document);
-        } else {
-            next.stewards.retain(|id| document.is_owned_by(id));
+        if self.document.owner_keys().next().is_none() && document.owner_keys().next().is_some() {
+            // What it says is not so any more.
+            next.status_reason.take_if(|reason| reason.contains(LAST_OWNER));
         }
+        next.notes = notes;
         next.document = document.into();
         Ok(Some(next.revised(&self.document)))
-    }
-
-    /// Whether the caller may take the flow away from its tenant.
-    fn has_steward(&self, caller: &Caller) -> bool {
-        caller.is_admin() || self.stewards.contains(&caller.sub)
-    }
-
-    /// A change cannot leave the caller's side without an owner. Its tenant may be removed only by a
-    /// steward: every peer becomes an owner by its first change, so an owner alone could seize the
-    /// flow from the tenant.
-    fn keep_owners(&self, caller: &Caller, document: &mut Document) {
-        if !document.is_owned_by(&caller.sub) {
-            document.owners.push(Owner { id: caller.sub.clone(), kind: "user".into() });
-        }
-        if let Some(tenant) = caller.tenant.as_ref().filter(|_| !self.has_steward(caller))
-            && self.document.is_owned_by(tenant)
-            && !document.is_owned_by(tenant)
-        {
-            document.owners.push(Owner { id: tenant.clone(), kind: "tenant".into() });
-        }
     }
 
     /// The flow after a start; `None` when it is starting or running already.
     ///
     /// # Errors
-    /// While it is stopping, or when it lacks something to run.
+    /// To a caller of another tenant, while it is stopping, or when it lacks something to run.
     pub fn start(&self, caller: &Caller) -> Result<Option<Self>, StartError> {
+        // A run uses the secrets of who starts it: nobody is to start what strangers have made.
+        if !caller.is_admin() && !self.document.is_of_tenant(caller) {
+            return Err(StartError::OtherTenant);
+        }
         match self.status {
             Status::Starting | Status::Active => Ok(None),
             Status::Stopping => Err(StartError::Stopping),
@@ -453,19 +435,19 @@ impl Flow {
     /// The flow without this owner; `None` when it is not one. A flow that loses its last owner is
     /// stopped if it runs, and stays, visible to administrators.
     #[must_use]
-    pub fn without_owner(&self, id: &str) -> Option<Self> {
-        if !self.document.is_owned_by(id) {
+    pub fn without_owner(&self, owner: &OwnerKey) -> Option<Self> {
+        if !self.document.is_owned_by(owner) {
             return None;
         }
         let mut next = self.next(Actor::platform());
         let mut document = Document::clone(&self.document);
-        document.owners.retain(|owner| owner.id != id);
+        document.remove_owner(owner);
+        let is_nobodys = document.owner_keys().next().is_none();
         next.document = document.into();
-        next.stewards.retain(|steward| steward != id);
         next = next.revised(&self.document);
-        if next.document.owners.is_empty() && matches!(self.status, Status::Starting | Status::Active) {
+        if is_nobodys && matches!(self.status, Status::Starting | Status::Active) {
             next = next.with_status(Status::Stopping);
-            next.status_reason = Some("The last owner of the flow was deleted.".into());
+            next.status_reason = Some(LAST_OWNER.into());
         }
         Some(next)
     }
@@ -495,7 +477,8 @@ impl Flow {
     }
 
     fn next(&self, actor: Actor) -> Self {
-        Self { sequence: self.sequence + 1, changed_at: Timestamp::now(), actor, ..self.clone() }
+        let (sequence, changed_at) = (self.sequence + 1, Timestamp::now());
+        Self { sequence, changed_at, actor, notes: Vec::new(), ..self.clone() }
     }
 }
 
@@ -506,14 +489,6 @@ fn without_status(mut fields: Fields<'_>) -> Fields<'_> {
         fields.remove("status");
     }
     fields
-}
-
-fn owner_ids(document: &Document) -> Vec<String> {
-    document.owners.iter().map(|owner| owner.id.clone()).collect()
-}
-
-fn check_owners(document: &Document) -> Result<(), Vec<Fault>> {
-    if document.owners.len() > MAX_OWNERS { Err(vec![too_many_owners()]) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -532,9 +507,13 @@ mod tests {
     }
 
     fn flow(status: Status) -> Flow {
-        let mut flow =
-            Flow::create(&caller("anna", Some("acme"), &[]), fields(COMPLETE), ComponentCheck::AtStart)
-                .unwrap();
+        let mut flow = Flow::create(
+            &caller("anna", Some("acme"), &[]),
+            fields(COMPLETE),
+            ComponentCheck::AtStart,
+            Role::Owner,
+        )
+        .unwrap();
         flow = flow.with_status(status);
         flow.run_id = (status != Status::Inactive).then(ObjectId::generate);
         flow
@@ -543,7 +522,7 @@ mod tests {
     #[test]
     fn every_state_and_command() {
         use Status::{Active, Inactive, Starting, Stopping};
-        let anna = caller("anna", None, &[]);
+        let anna = caller("anna", Some("acme"), &[]);
         let failed = RunEvent::Failed(Some("no".into()));
         let (repeated, late) = (Err(NoEffect::Repeated), Err(NoEffect::Late));
         // from, start, stop, started, stopped, failed; None is "stays as it is".
@@ -575,7 +554,7 @@ mod tests {
     #[test]
     fn a_run_that_nobody_confirms_is_announced_three_times_more_and_then_given_up() {
         let limit = Duration::from_mins(5);
-        let anna = caller("anna", None, &[]);
+        let anna = caller("anna", Some("acme"), &[]);
         let started = flow(Status::Inactive).start(&anna).unwrap().unwrap();
         for (waiting, order) in [(started.clone(), "start"), (started.stop(&anna).unwrap(), "stop")] {
             let due = |flow: &Flow| flow.announced_at.unwrap().plus(limit);
@@ -606,7 +585,7 @@ mod tests {
     #[test]
     fn a_run_changes_the_sequence_and_never_the_revision() {
         let flow = flow(Status::Inactive);
-        let started = flow.start(&caller("anna", None, &[])).unwrap().unwrap();
+        let started = flow.start(&caller("anna", Some("acme"), &[])).unwrap().unwrap();
         assert_eq!((started.revision, started.sequence), (1, 2));
         assert_eq!(started.updated_at, flow.updated_at);
         assert_eq!(started.started_by.as_deref(), Some("anna"));
@@ -616,50 +595,20 @@ mod tests {
     fn an_incomplete_flow_does_not_start() {
         let body = r#"{"graph":{"nodes":[{"id":"a"}]}}"#;
         let anna = caller("anna", None, &[]);
-        let flow = Flow::create(&anna, fields(body), ComponentCheck::AtStart).unwrap();
+        let flow = Flow::create(&anna, fields(body), ComponentCheck::AtStart, Role::Owner).unwrap();
         let Err(StartError::Incomplete(missing)) = flow.start(&anna) else { panic!("it started") };
         assert_eq!(missing.len(), 2);
-    }
-
-    #[test]
-    fn a_peer_cannot_seize_a_flow_from_its_tenant() {
-        let change = |flow: Flow, caller: &Caller, body: &str| {
-            flow.patch(caller, fields(body), ComponentCheck::AtStart).unwrap().unwrap_or(flow)
-        };
-        let (peer, friend) = (caller("peer", Some("acme"), &[]), caller("friend", Some("acme"), &[]));
-        let mut seized = flow(Status::Inactive);
-        for body in [
-            r#"{"description":"x"}"#,
-            r#"{"owners":[]}"#,
-            r#"{"owners":[{"id":"peer","type":"user"}],"name":"y"}"#,
-            r#"{"owners":[{"id":"peer","type":"user"},{"id":"friend","type":"user"}]}"#,
-        ] {
-            seized = change(seized, &peer, body);
-            assert!(seized.document.is_owned_by("acme"), "{body}");
-        }
-        seized = change(seized, &friend, r#"{"owners":[]}"#);
-        assert!(seized.document.is_owned_by("acme"));
-        // Who was removed is a peer like any other.
-        let anna = caller("anna", Some("acme"), &[]);
-        seized = change(seized, &anna, r#"{"owners":[]}"#);
-        assert!(seized.document.is_owned_by("acme"));
-
-        let own = vec![Owner { id: "anna".into(), kind: "user".into() }];
-        assert_eq!(change(flow(Status::Inactive), &anna, r#"{"owners":[]}"#).document.owners, own);
-        // Who was made an owner by a steward is one too.
-        let given = change(
-            flow(Status::Inactive),
-            &anna,
-            r#"{"owners":[{"id":"peer","type":"user"},{"id":"acme","type":"tenant"}]}"#,
-        );
-        assert!(!change(given, &peer, r#"{"owners":[]}"#).document.is_owned_by("acme"));
     }
 
     #[test]
     fn tenants_come_from_the_token() {
         let body = COMPLETE.replacen('{', r#"{"tenant":"other","#, 1);
         let create = |caller: &Caller| {
-            Flow::create(caller, fields(&body), ComponentCheck::AtStart).unwrap().document.tenant.clone()
+            Flow::create(caller, fields(&body), ComponentCheck::AtStart, Role::Owner)
+                .unwrap()
+                .document
+                .tenant
+                .clone()
         };
         assert_eq!(create(&caller("anna", Some("acme"), &[])), Field::Value("acme".into()));
         assert_eq!(create(&caller("anna", None, &[])), Field::Absent);
@@ -679,26 +628,31 @@ mod tests {
         assert_eq!(cleared.document.kind, Field::Value("t".into()));
         assert_eq!(named.patch(&anna, fields("{}"), ComponentCheck::AtStart), Ok(None));
         let faults = named.patch(&anna, fields(r#"{"graph":null}"#), ComponentCheck::AtStart).unwrap_err();
+        let EditError::Invalid(faults) = faults else { panic!("{faults:?}") };
         assert_eq!(faults[0].message, "Flows require a graph.");
     }
 
     #[test]
     fn the_last_owner_takes_the_run_along_and_not_the_flow() {
         let running = flow(Status::Active);
-        let tenants = running.without_owner("anna").unwrap();
+        let (anna, acme) = (OwnerKey::user("anna"), OwnerKey::tenant("acme"));
+        let tenants = running.without_owner(&anna).unwrap();
         assert_eq!(tenants.status, Status::Active);
-        let nobodys = tenants.without_owner("acme").unwrap();
+        assert_eq!(tenants.without_owner(&OwnerKey::user("acme")), None, "a user is no tenant");
+        let nobodys = tenants.without_owner(&acme).unwrap();
         assert_eq!(nobodys.status, Status::Stopping);
         assert!(nobodys.document.owners.is_empty());
-        assert_eq!(nobodys.without_owner("acme"), None);
+        assert_eq!(nobodys.without_owner(&acme), None);
     }
 
     #[test]
     fn owners_are_bounded() {
-        let owners: Vec<_> = (0..MAX_OWNERS).map(|n| format!(r#"{{"id":"o{n}","type":"user"}}"#)).collect();
+        let owners: Vec<_> =
+            (0..crate::flow::MAX_OWNERS).map(|n| format!(r#"{{"id":"o{n}","type":"user"}}"#)).collect();
         let body = COMPLETE.replacen('{', &format!(r#"{{"owners":[{}],"#, owners.join(",")), 1);
         let faults =
-            Flow::create(&caller("anna", None, &[]), fields(&body), ComponentCheck::AtStart).unwrap_err();
+            Flow::create(&caller("anna", None, &[]), fields(&body), ComponentCheck::AtStart, Role::Owner)
+                .unwrap_err();
         assert_eq!(faults[0].reason, "flow.owners.too_many");
     }
 }

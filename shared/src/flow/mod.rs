@@ -7,6 +7,7 @@ mod diff;
 mod document;
 mod id;
 mod lifecycle;
+mod ownership;
 mod parse;
 mod patch;
 mod rules;
@@ -25,6 +26,7 @@ pub use document::{
 pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
+pub use ownership::{EditError, Role};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, more_faults, read_fields, too_large};
 pub use patch::{Patch, PatchError};
 pub use rules::{

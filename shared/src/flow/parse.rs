@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::cast::{Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
+use super::ownership::Role;
 use super::schedule::Schedule;
 
 /// How many owners a flow or a secret may have. A change of all owners and all secrets of a flow must
@@ -260,7 +261,13 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
         let kind =
             required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
         let id = required(&mut reader, "id", "owner.id.required", "Flow owners require an id.", MAX_TEXT);
-        Some(Owner { id, kind })
+        let name = reader.string("role", MAX_TEXT);
+        let role = name.value().and_then(|name| Role::of(name));
+        if name.value().is_some() && role.is_none() {
+            let message = format!("Owners have one of these roles: {}.", Role::NAMES);
+            reader.fault("role", "owner.role.unknown", message);
+        }
+        Some(Owner { id, kind, role })
     });
     owners.collect()
 }

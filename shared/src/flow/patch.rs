@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::diff::Pairs;
 use super::document::{Document, Edge, Field, Json};
-use super::{ComponentCheck, Fault, Flow, FlowView, read_fields};
+use super::{ComponentCheck, EditError, Flow, FlowView, read_fields};
 use crate::identity::Caller;
 
 /// As much as a body may be, twice: for the result, and for all that operations bring somewhere.
@@ -37,8 +37,8 @@ pub enum PatchError {
     #[error("the patch is too large")]
     TooLarge,
     /// The result is no valid flow.
-    #[error("the flow is not valid")]
-    Invalid(Vec<Fault>),
+    #[error(transparent)]
+    Edit(#[from] EditError),
 }
 
 impl Flow {
@@ -66,9 +66,9 @@ impl Flow {
         }
         let raw = serde_json::from_str(&text).ok().and_then(read_fields);
         let fields = raw.ok_or_else(|| PatchError::NotApplicable("the flow would be no object".into()))?;
-        let mut document = Document::parse(fields, check).map_err(PatchError::Invalid)?;
+        let mut document = Document::parse(fields, check).map_err(EditError::Invalid)?;
         document.keep_texts_of(&self.document);
-        self.with_document(caller, document).map_err(PatchError::Invalid)
+        Ok(self.with_document(caller, document)?)
     }
 }
 
@@ -185,7 +185,7 @@ fn keep(json: &mut Field<Json>, stored: &Field<Json>) {
 mod tests {
     use serde_json::json;
 
-    use super::super::StoredDocument;
+    use super::super::{Role, StoredDocument};
     use super::*;
 
     const FIELDS: &str = r#"{"z":1.0,"a":12345678901234567890123,"b":[ 1 ]}"#;
@@ -198,7 +198,8 @@ mod tests {
         let body = format!(
             r#"{{"name":"n","description":"d","graph":{{"nodes":[{{"id":"a","fields":{FIELDS}}},{{"id":"b"}}],"edges":[{{"source":"a","target":"b","config":{{"mapper":{FIELDS}}}}}]}},"flowSettings":{FIELDS}}}"#
         );
-        Flow::create(&caller(), serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart).unwrap()
+        Flow::create(&caller(), serde_json::from_str(&body).unwrap(), ComponentCheck::AtStart, Role::Owner)
+            .unwrap()
     }
 
     fn merged(changes: Value) -> Result<Option<Flow>, PatchError> {
@@ -213,13 +214,13 @@ mod tests {
     #[test]
     fn a_merge_changes_what_it_names_and_null_removes() {
         let next = merged(json!({"name": "m", "description": null, "graph": {"edges": []}}));
-        assert!(matches!(next, Err(PatchError::Invalid(_))), "two nodes need an edge");
+        assert!(matches!(next, Err(PatchError::Edit(EditError::Invalid(_)))), "two nodes need an edge");
         let next = merged(json!({"name": "m", "description": null})).unwrap().unwrap();
         assert_eq!((next.document.name.value().unwrap().as_str(), next.revision), ("m", 2));
         assert!(next.document.description.is_absent());
         assert!(merged(json!({"name": "n", "id": "other", "createdAt": "1"})).unwrap().is_none());
         assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable(_))));
-        assert!(matches!(merged(json!({"status": "active"})), Err(PatchError::Invalid(_))));
+        assert!(matches!(merged(json!({"status": "active"})), Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
     #[test]
@@ -241,7 +242,7 @@ mod tests {
             assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable(_))), "{refused}");
         }
         let invalid = operated(json!([{"op": "remove", "path": "/graph"}]));
-        assert!(matches!(invalid, Err(PatchError::Invalid(_))));
+        assert!(matches!(invalid, Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
     #[test]
@@ -268,7 +269,7 @@ mod tests {
             MAPPERS[0], MAPPERS[1],
         );
         let fields = serde_json::from_str(&body).unwrap();
-        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart).unwrap();
+        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart, Role::Owner).unwrap();
         let patched = |operations: Value| {
             let patch = Patch::Operations(serde_json::from_value(operations).unwrap());
             flow.patched(&caller(), &patch, ComponentCheck::AtStart).unwrap().unwrap().document
@@ -308,7 +309,7 @@ mod tests {
         let inner = "[".repeat(MAX_DEPTH - 1) + "1" + &"]".repeat(MAX_DEPTH - 1);
         let body = format!(r#"{{"graph":{{"nodes":[{{"id":"a"}}]}},"flowSettings":{inner}}}"#);
         let fields = serde_json::from_str(&body).unwrap();
-        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart).unwrap();
+        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart, Role::Owner).unwrap();
         let patch = Patch::Merge(json!({"name": "m"}));
         assert!(flow.patched(&caller(), &patch, ComponentCheck::AtStart).unwrap().is_some());
     }

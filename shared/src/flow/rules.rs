@@ -265,6 +265,40 @@ pub const RULES: &[Rule] = &[
         r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"type":"user"}]}"#,
     ),
     Rule::fixed(
+        "owner.role.unknown",
+        "The role of an owner is `viewer`, `operator`, `editor` or `owner`.",
+        "Give the owner one of these, or leave `role` out.",
+        r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"id":"anna","type":"user","role":"boss"}]}"#,
+    ),
+    Rule::fixed(
+        "owner.tenant.foreign",
+        "Only administrators make another tenant than their own an owner.",
+        "Name a user of that tenant, or ask an administrator.",
+        r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"id":"globex","type":"tenant"}]}"#,
+    ),
+    Rule::fixed(
+        "flow.owners.steward",
+        "The role `owner` is given by users of the flow's tenant who have it themselves, and other roles by their tenant's users too.",
+        "Ask one of them, or give a lower role.",
+        r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"id":"bert","type":"user","role":"owner"}]}"#,
+    ),
+    Rule {
+        reason: "flow.owners.kept",
+        level: Level::Warning,
+        is_adjustable: false,
+        summary: "Owners that a document leaves out or lowers stay as they are, unless its sender is an owner of the flow's tenant, or an administrator.",
+        fix: Some("Leave `owners` out, or ask one of them."),
+        example: r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[]}"#,
+    },
+    Rule {
+        reason: "flow.owner.none",
+        level: Level::Warning,
+        is_adjustable: false,
+        summary: "Somebody has the role `owner`, and so may delete and share the flow.",
+        fix: Some("Ask an administrator to name an owner."),
+        example: r#"{"graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"run"}]},"owners":[{"id":"anna","type":"user","role":"editor"}]}"#,
+    },
+    Rule::fixed(
         "flow.owners.too_many",
         "A flow has at most 20 owners, whoever creates it and their tenant included.",
         "Name a tenant instead of its users.",
@@ -477,8 +511,15 @@ mod tests {
     use crate::flow::{ComponentCheck, CredentialCheck, Document, FinalDocument, Timestamp, read_fields};
 
     /// What no example of this length breaks, or no document by itself.
-    const WITHOUT_EXAMPLE: [&str; 4] =
-        ["flow.size", "flow.too_large", "node.credentials.unknown", "more_faults"];
+    const WITHOUT_EXAMPLE: [&str; 7] = [
+        "flow.size",
+        "flow.too_large",
+        "node.credentials.unknown",
+        "more_faults",
+        "owner.tenant.foreign",
+        "flow.owners.steward",
+        "flow.owners.kept",
+    ];
 
     /// What cannot be broken alone.
     const COMPANIONS: [(&str, &str); 4] = [

@@ -66,9 +66,4 @@ impl Caller {
     pub fn is_admin(&self) -> bool {
         self.permissions.contains(ADMINISTRATOR)
     }
-
-    /// The owner ids that make a flow the caller's.
-    pub fn owner_ids(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.sub.as_str()).chain(self.tenant.as_deref().filter(|tenant| *tenant != self.sub))
-    }
 }

@@ -2,6 +2,7 @@
 
 mod caller;
 mod keys;
+mod owner;
 mod token;
 
 #[cfg(test)]
@@ -9,4 +10,5 @@ mod attacks;
 
 pub use caller::{Caller, Permission};
 pub use keys::{KeyError, KeySource};
+pub use owner::{OwnerKey, OwnerKind};
 pub use token::{AuthError, AuthSettings, Verifier};

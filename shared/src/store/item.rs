@@ -8,6 +8,7 @@ use super::{Error, Item, packing};
 use crate::flow::{
     Actor, Deletion, FinalDocument, Flow, FlowId, ObjectId, Status, Stored, StoredDocument, Timestamp,
 };
+use crate::identity::OwnerKey;
 
 /// More than a body of 1 MiB can become.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
@@ -82,12 +83,10 @@ struct LiveItem {
     /// The document as JSON, compressed with zstd.
     #[serde(with = "serde_bytes")]
     document: Vec<u8>,
-    /// What routes need of the document that only show it: its tag, and who owns it where that is not the
-    /// same as the stewards. Earlier versions stored neither.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tag: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    owners: Option<Vec<String>>,
+    /// What is looked at of the document without unpacking it: its tag, and whose it is.
+    tag: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    owners: Vec<String>,
     revision: u64,
     sequence: u64,
     status: Status,
@@ -106,8 +105,6 @@ struct LiveItem {
     announced_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "is_zero")]
     repeats: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    stewards: Vec<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
     changed_at: Timestamp,
@@ -135,18 +132,17 @@ pub(super) fn head_key(id: FlowId) -> Item {
 /// The document of a flow as its head has it, if it fits in there.
 pub(super) fn fitting_document(flow: &Flow) -> Result<&[u8], Error> {
     let document = pack_document(&flow.document)?;
-    let stewards: usize = flow.stewards.iter().map(String::len).sum();
-    if document.len() + stewards > MAX_PACKED_BYTES { Err(Error::TooLarge) } else { Ok(document) }
+    let owners: usize = flow.document.owners.iter().map(|owner| owner.id.len() + 10).sum();
+    if document.len() + owners > MAX_PACKED_BYTES { Err(Error::TooLarge) } else { Ok(document) }
 }
 
 pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
     let document = fitting_document(flow)?;
-    let owners: Vec<_> = flow.document.owners.iter().map(|owner| owner.id.clone()).collect();
     let item = LiveItem {
         id: flow.id,
         document: document.into(),
-        tag: Some(flow.document.tag().map_err(unreadable)?.into()),
-        owners: Some(owners).filter(|owners| *owners != flow.stewards),
+        tag: flow.document.tag().map_err(unreadable)?.into(),
+        owners: flow.document.owner_keys().map(|owner| owner.to_string()).collect(),
         revision: flow.revision,
         sequence: flow.sequence,
         status: flow.status,
@@ -157,7 +153,6 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         unconfirmed: flow.announced_at.map(|_| Partition::shard_of(flow.id).key()),
         announced_at: flow.announced_at,
         repeats: flow.repeats,
-        stewards: flow.stewards.clone(),
         created_at: flow.created_at,
         updated_at: flow.updated_at,
         changed_at: flow.changed_at,
@@ -188,7 +183,7 @@ fn unreadable(error: serde_json::Error) -> Error {
 pub(super) fn unpack_document<D: StoredDocument>(
     packed: Vec<u8>,
     tag: Option<String>,
-    owners: Option<Vec<String>>,
+    owners: Vec<String>,
 ) -> Result<D, Error> {
     let json =
         String::from_utf8(packing::unpack(&packed)?).map_err(|error| Error::Unreadable(error.into()))?;
@@ -219,11 +214,10 @@ pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Resu
         .deleted_at
         .zip(item.expires_at)
         .map(|(at, seconds)| Deletion { at, expires_at: Timestamp::from_millis(seconds * 1000) });
-    let owners = item.owners.or_else(|| item.tag.as_ref().map(|_| item.stewards.clone()));
     let head = if deletion.is_some() { Head::Deleted } else { Head::Live };
     Ok(head(Box::new(Flow {
         id: item.id,
-        document: unpack_document(item.document, item.tag, owners)?,
+        document: unpack_document(item.document, Some(item.tag), item.owners)?,
         revision: item.revision,
         sequence: item.sequence,
         status: item.status,
@@ -233,7 +227,6 @@ pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Resu
         status_since: item.status_since.unwrap_or(item.changed_at),
         announced_at: item.announced_at,
         repeats: item.repeats,
-        stewards: item.stewards,
         created_at: item.created_at,
         updated_at: item.updated_at,
         changed_at: item.changed_at,
@@ -241,6 +234,7 @@ pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Resu
         actor: item.actor,
         summary: item.summary,
         deletion,
+        notes: Vec::new(),
     })))
 }
 
@@ -284,9 +278,11 @@ impl Row {
         let place = |partition: Partition| {
             if flow.deletion.is_some() { partition.of_deleted().key() } else { partition.key() }
         };
-        let mut owners: Vec<_> = document.owners.iter().map(|owner| owner.id.clone()).collect();
-        owners.sort_unstable();
-        owners.dedup();
+        let mut keys: Vec<OwnerKey> = document.owner_keys().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let owners: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        let owners = Some(owners).filter(|owners| !owners.is_empty());
         let name = document.name.value().cloned();
         let text = [&document.name, &document.description]
             .map(|text| search_text(text.value().map_or("", String::as_str)));
@@ -299,12 +295,12 @@ impl Row {
             kind: document.kind.value().cloned(),
             from_template: document.from_template.value().copied(),
             updated_at: Some(flow.updated_at),
-            owners: Some(owners.clone()).filter(|owners| !owners.is_empty()),
+            owners: owners.clone(),
             expires_at: flow.deletion.map(|deletion| deletion.expires_at.seconds()),
         };
-        let mut rows: Vec<_> = owners
+        let mut rows: Vec<_> = keys
             .into_iter()
-            .map(|id| Self { pk: place(Partition::Owner(id)), status: Some(flow.status), ..all.clone() })
+            .map(|key| Self { pk: place(Partition::Owner(key)), status: Some(flow.status), ..all.clone() })
             .collect();
         let secrets = document.graph.secrets().filter(|_| flow.deletion.is_none());
         rows.extend(secrets.map(|secret| Self {
@@ -316,7 +312,8 @@ impl Row {
             kind: None,
             from_template: None,
             updated_at: None,
-            owners: None,
+            // Who may not see the flow is not to learn that there is one.
+            owners: owners.clone(),
             expires_at: None,
         }));
         rows.push(all);
@@ -353,39 +350,35 @@ pub(super) fn search_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{ComponentCheck, Document, ShownDocument, read_fields};
+    use crate::flow::{ComponentCheck, Role, ShownDocument, read_fields};
     use crate::identity::Caller;
-
-    fn flow() -> Flow {
-        let body = serde_json::from_str(r#"{"graph":{"nodes":[{"id":"a"}]}}"#).unwrap();
-        let caller = Caller::new("anna", Some("acme"), []);
-        Flow::create(&caller, read_fields(body).unwrap(), ComponentCheck::AtStart).unwrap()
-    }
+    use crate::store::Scope;
 
     #[test]
-    fn a_head_says_who_owns_the_flow_and_earlier_ones_do_too() {
-        let mut given = flow();
-        let mut document: Document = (*given.document).clone();
-        document.owners.swap_remove(0);
-        document.owners[0].id = "ben".into();
-        given.document = document.into();
-        for (flow, owner, stranger, attributes) in
-            [(flow(), "anna", "ben", ["tag"].as_slice()), (given, "ben", "anna", &["tag", "owners"])]
-        {
-            let head = live_item(&flow).unwrap();
-            let mut earlier = head.clone();
-            earlier.retain(|name, _| !["tag", "owners"].contains(&name.as_str()));
-            let mut found: Vec<_> = head.keys().filter(|name| !earlier.contains_key(*name)).collect();
-            found.sort_unstable_by(|a, b| b.cmp(a));
-            assert_eq!(found, attributes);
-            for item in [head, earlier] {
-                let shown: Flow<ShownDocument> = read_head(item.clone()).unwrap().live().unwrap();
-                let read: Flow = read_head(item).unwrap().live().unwrap();
-                assert_eq!(read, flow);
-                assert_eq!(shown.document.tag().unwrap(), &flow.document.hash().unwrap()[..8]);
-                assert_eq!(shown.document.json().unwrap(), flow.document.json().unwrap());
-                assert!(shown.document.is_owned_by(owner) && !shown.document.is_owned_by(stranger));
-            }
+    fn a_head_says_whose_the_flow_is_before_its_document_is_unpacked() {
+        let body = serde_json::from_str(r#"{"graph":{"nodes":[{"id":"a"}]}}"#).unwrap();
+        let anna = Caller::new("anna", Some("acme"), []);
+        let flow =
+            Flow::create(&anna, read_fields(body).unwrap(), ComponentCheck::AtStart, Role::Owner).unwrap();
+        let head = live_item(&flow).unwrap();
+        let read: Flow = read_head(head.clone()).unwrap().live().unwrap();
+        assert_eq!(read, flow);
+        let shown: Flow<ShownDocument> = read_head(head.clone()).unwrap().live().unwrap();
+        assert_eq!(shown.document.tag().unwrap(), &flow.document.hash().unwrap()[..8]);
+        assert_eq!(shown.document.json().unwrap(), flow.document.json().unwrap());
+        for (key, is_owner) in [
+            (OwnerKey::user("anna"), true),
+            (OwnerKey::tenant("acme"), true),
+            (OwnerKey::user("acme"), false),
+            (OwnerKey::tenant("anna"), false),
+            (OwnerKey::user("ann"), false),
+            (OwnerKey::user("anna#"), false),
+            (OwnerKey::user(""), false),
+        ] {
+            assert_eq!(flow.document.is_owned_by(&key), is_owner, "{key}");
+            assert_eq!(shown.document.is_owned_by(&key), is_owner, "{key}");
+            assert_eq!(Scope::Owners(vec![key.clone()]).contains_head(&head), is_owner, "{key}");
         }
+        assert!(Scope::All.contains_head(&head));
     }
 }

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Item;
 use crate::flow::{FlowId, SecretId};
+use crate::identity::OwnerKey;
 use crate::secrets::SecretOwner;
 
 /// The sort key of a flow's or a secret's head.
@@ -71,11 +72,11 @@ pub(super) fn item(partition: &str, sort: &str) -> Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Partition {
     /// The flows of one owner.
-    Owner(String),
+    Owner(OwnerKey),
     /// A share of all flows.
     Shard(u8),
     /// The deleted flows of one owner.
-    DeletedOfOwner(String),
+    DeletedOfOwner(OwnerKey),
     /// A share of all deleted flows.
     DeletedShard(u8),
     /// The flows that use one secret.
@@ -95,7 +96,7 @@ impl Partition {
     /// Where the rows of deleted flows are that were in this one.
     pub(super) fn of_deleted(self) -> Self {
         match self {
-            Self::Owner(id) => Self::DeletedOfOwner(id),
+            Self::Owner(owner) => Self::DeletedOfOwner(owner),
             Self::Shard(number) => Self::DeletedShard(number),
             other => other,
         }
@@ -103,18 +104,18 @@ impl Partition {
 
     pub(super) fn key(&self) -> String {
         match self {
-            Self::Owner(id) => format!("OWNER#{id}"),
+            Self::Owner(owner) => format!("OWNER#{owner}"),
             Self::Shard(number) => format!("ALL#{number}"),
-            Self::DeletedOfOwner(id) => format!("DELETED#{id}"),
+            Self::DeletedOfOwner(owner) => format!("DELETED#{owner}"),
             Self::DeletedShard(number) => format!("DELETED-ALL#{number}"),
             Self::Users(secret) => format!("USERS#{secret}"),
         }
     }
 
     /// Whose flows, if they are those of one owner.
-    pub(super) fn owner(&self) -> Option<&str> {
+    pub(super) const fn owner(&self) -> Option<&OwnerKey> {
         match self {
-            Self::Owner(id) | Self::DeletedOfOwner(id) => Some(id),
+            Self::Owner(owner) | Self::DeletedOfOwner(owner) => Some(owner),
             _ => None,
         }
     }

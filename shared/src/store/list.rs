@@ -15,6 +15,7 @@ use super::{Error, Item, Store, error};
 use crate::flow::{
     FinalDocument, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, StoredDocument, Timestamp,
 };
+use crate::identity::OwnerKey;
 
 /// `BatchGetItem` takes no more keys.
 pub(super) const MAX_BATCH: usize = 100;
@@ -25,7 +26,7 @@ const CONCURRENCY: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Those of these owners.
-    Owners(Vec<String>),
+    Owners(Vec<OwnerKey>),
     /// Every flow.
     All,
 }
@@ -36,8 +37,19 @@ impl Scope {
     pub fn contains(&self, flow: &Flow<impl StoredDocument>) -> bool {
         match self {
             Self::All => true,
-            Self::Owners(ids) => ids.iter().any(|id| flow.document.is_owned_by(id)),
+            Self::Owners(keys) => keys.iter().any(|key| flow.document.is_owned_by(key)),
         }
+    }
+
+    /// Whether the flow of this head is among them, by what can be seen before its document is unpacked:
+    /// one that is not costs as little as none.
+    pub(super) fn contains_head(&self, head: &Item) -> bool {
+        let Self::Owners(keys) = self else { return true };
+        let owners = head.get("owners").and_then(|owners| owners.as_l().ok());
+        owners
+            .into_iter()
+            .flatten()
+            .any(|owner| owner.as_s().is_ok_and(|owner| keys.iter().any(|key| key.is(owner))))
     }
 }
 
@@ -48,7 +60,7 @@ pub struct ListFilter {
     pub status: Option<Status>,
     /// That have this type.
     pub kind: Option<String>,
-    /// That have this owner too.
+    /// That have a user or a tenant of this id among their owners.
     pub user: Option<String>,
     /// That were made from this template.
     pub from_template: Option<ObjectId>,
@@ -302,13 +314,21 @@ fn partitions(query: &ListQuery) -> Vec<Partition> {
     }
     let live: Vec<_> = match (&query.scope, &query.filter.user) {
         (Scope::All, None) => Partition::all_shards().collect(),
-        (Scope::All, Some(user)) => vec![Partition::Owner(user.clone())],
-        (Scope::Owners(ids), Some(user)) if ids.contains(user) => {
-            vec![Partition::Owner(user.clone())]
+        (Scope::All, Some(id)) => named(id).into_iter().map(Partition::Owner).collect(),
+        (Scope::Owners(own), user) => {
+            // Of what is one's own, one's own rows are enough.
+            let is_meant = |key: &&OwnerKey| user.as_ref().is_some_and(|id| key.id == *id);
+            let meant: Vec<_> = own.iter().filter(is_meant).cloned().collect();
+            let keys = if meant.is_empty() { own.clone() } else { meant };
+            keys.into_iter().map(Partition::Owner).collect()
         }
-        (Scope::Owners(ids), _) => ids.iter().cloned().map(Partition::Owner).collect(),
     };
     if query.filter.deleted { live.into_iter().map(Partition::of_deleted).collect() } else { live }
+}
+
+/// The user and the tenant of this id.
+fn named(id: &str) -> [OwnerKey; 2] {
+    [OwnerKey::user(id), OwnerKey::tenant(id)]
 }
 
 fn position(row: &Row) -> Position {
@@ -325,25 +345,40 @@ fn compare(order: ListOrder, a: &Position, b: &Position) -> Ordering {
     if order.descending { ordering.reverse() } else { ordering }
 }
 
-/// The filter as DynamoDB applies it, so that rows that do not pass are not sent: attributes, the
-/// values they must have, and whether containing them is enough.
-struct RowFilter(Vec<(&'static str, String, bool)>);
+/// The filter as DynamoDB applies it, so that rows that do not pass are not sent.
+struct RowFilter(Vec<Condition>);
+
+/// What an attribute must be, or contain; one of several values is enough.
+struct Condition {
+    attribute: &'static str,
+    values: Vec<String>,
+    contains: bool,
+}
 
 impl RowFilter {
     fn new(partition: &Partition, query: &ListQuery) -> Self {
         let filter = &query.filter;
+        let is = |attribute, value: Option<String>| {
+            value.map(|value| Condition { attribute, values: vec![value], contains: false })
+        };
+        let has = |attribute, values: Vec<String>| Condition { attribute, values, contains: true };
+        let texts = |keys: &[OwnerKey]| keys.iter().map(ToString::to_string).collect();
         let status = filter.status.filter(|_| partition.owner().is_some());
-        let user = filter.user.as_ref().filter(|user| partition.owner() != Some(user.as_str()));
+        let user = filter.user.as_ref().filter(|id| partition.owner().is_none_or(|owner| owner.id != **id));
+        // Other rows than those of a secret are the scope's own.
+        let scope = match (&query.scope, partition) {
+            (Scope::Owners(keys), Partition::Users(_)) => Some(has("owners", texts(keys))),
+            _ => None,
+        };
         let conditions = [
-            ("status", status.map(|status| status.as_str().to_owned()), false),
-            ("type", filter.kind.clone(), false),
-            ("fromTemplate", filter.from_template.map(|id| id.to_string()), false),
-            ("text", filter.search.as_deref().map(search_text), true),
-            ("owners", user.cloned(), true),
+            is("status", status.map(|status| status.as_str().to_owned())),
+            is("type", filter.kind.clone()),
+            is("fromTemplate", filter.from_template.map(|id| id.to_string())),
+            filter.search.as_deref().map(|text| has("text", vec![search_text(text)])),
+            user.map(|id| has("owners", texts(&named(id)))),
+            scope,
         ];
-        let given =
-            conditions.into_iter().filter_map(|(name, value, contains)| Some((name, value?, contains)));
-        Self(given.collect())
+        Self(conditions.into_iter().flatten().collect())
     }
 
     /// Adds the filter, and reads nothing of a row but what the order needs.
@@ -356,16 +391,21 @@ impl RowFilter {
                 .expression_attribute_names("#name", "name"),
         };
         let mut conditions = Vec::with_capacity(self.0.len());
-        for (name, value, contains) in &self.0 {
-            let (placeholder, given) = (format!("#{name}"), format!(":{name}"));
-            conditions.push(if *contains {
-                format!("contains({placeholder}, {given})")
-            } else {
-                format!("{placeholder} = {given}")
-            });
-            call = call
-                .expression_attribute_names(placeholder, *name)
-                .expression_attribute_values(given, AttributeValue::S(value.clone()));
+        for (place, Condition { attribute, values, contains }) in self.0.iter().enumerate() {
+            let name = format!("#{attribute}");
+            let mut ways = Vec::with_capacity(values.len());
+            for (way, value) in values.iter().enumerate() {
+                let given = format!(":c{place}_{way}");
+                let is = if *contains {
+                    format!("contains({name}, {given})")
+                } else {
+                    format!("{name} = {given}")
+                };
+                ways.push(is);
+                call = call.expression_attribute_values(given, AttributeValue::S(value.clone()));
+            }
+            conditions.push(format!("({})", ways.join(" OR ")));
+            call = call.expression_attribute_names(name, *attribute);
         }
         call.set_filter_expression(Some(conditions.join(" AND ")).filter(|conditions| !conditions.is_empty()))
     }

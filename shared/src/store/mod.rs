@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::{
 
 use crate::config::{self, Config, ConfigError};
 use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, ShownDocument, StoredDocument, Timestamp};
+use crate::identity::OwnerKey;
 use item::Row;
 
 pub use item::{Head, Tombstone, read_head};
@@ -81,10 +82,29 @@ pub enum Error {
 pub enum Change {
     /// Leave it as it is.
     Keep,
+    /// Leave it as it is, and give it with these notes.
+    Note(Box<Flow>),
     /// Store this state of it.
     Save(Box<Flow>),
     /// Erase it for good, in the name of this actor.
     Erase(Actor),
+}
+
+impl Change {
+    /// From this flow to what a document makes of it.
+    #[must_use]
+    pub fn between(before: &Flow, next: Option<Flow>) -> Self {
+        match next {
+            Some(noted) if noted.sequence == before.sequence => Self::Note(Box::new(noted)),
+            next => next.into(),
+        }
+    }
+
+    /// Whether the flow stays as it is.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::Keep | Self::Note(_))
+    }
 }
 
 impl From<Option<Flow>> for Change {
@@ -158,27 +178,36 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, id: FlowId) -> Result<Option<Flow>, Error> {
-        Ok(self.head(id).await?.and_then(Head::live))
+        self.find(id, &Scope::All).await
     }
 
-    /// The flow, if there is one, only to be shown. One call.
+    /// The flow, if there is one in this scope. One call.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn show(&self, id: FlowId) -> Result<Option<Flow<ShownDocument>>, Error> {
-        Ok(self.head(id).await?.and_then(Head::live))
+    pub async fn find(&self, id: FlowId, scope: &Scope) -> Result<Option<Flow>, Error> {
+        Ok(self.head(id, scope).await?.and_then(Head::live))
     }
 
-    /// The flow, also one that was deleted and can be restored. One call.
+    /// The same only to be shown. One call.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn get_any(&self, id: FlowId) -> Result<Option<Flow>, Error> {
-        Ok(self.head(id).await?.and_then(Head::flow))
+    pub async fn show(&self, id: FlowId, scope: &Scope) -> Result<Option<Flow<ShownDocument>>, Error> {
+        Ok(self.head(id, scope).await?.and_then(Head::live))
     }
 
-    async fn head<D: StoredDocument>(&self, id: FlowId) -> Result<Option<Head<D>>, Error> {
-        self.item(item::head_key(id)).await?.map(read_head).transpose()
+    /// The flow, if there is one in this scope, also one that was deleted and can be restored. One call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn find_any(&self, id: FlowId, scope: &Scope) -> Result<Option<Flow>, Error> {
+        Ok(self.head(id, scope).await?.and_then(Head::flow))
+    }
+
+    async fn head<D: StoredDocument>(&self, id: FlowId, scope: &Scope) -> Result<Option<Head<D>>, Error> {
+        let item = self.item(item::head_key(id)).await?;
+        item.filter(|head| scope.contains_head(head)).map(read_head).transpose()
     }
 
     /// The item of this key as it is now, if there is one. One call.
@@ -228,17 +257,18 @@ impl Store {
         self.change_head(seen, Head::live, decide, receipt).await
     }
 
-    /// The same of a flow that may have been deleted; [`Flow::deletion`] tells.
+    /// The same of a flow in this scope that may have been deleted; [`Flow::deletion`] tells.
     ///
     /// # Errors
     /// What `decide` and `receipt` say, or see [`Error`].
     pub async fn change_any<E: From<Error>>(
         &self,
         id: FlowId,
+        scope: &Scope,
         decide: impl FnMut(Option<&Flow>) -> Result<Change, E> + Send,
         receipt: impl Fn(&Flow) -> Result<Option<Receipt>, E> + Send,
     ) -> Result<Option<Flow>, E> {
-        self.change_head(self.get_any(id).await?, Head::flow, decide, receipt).await
+        self.change_head(self.find_any(id, scope).await?, Head::flow, decide, receipt).await
     }
 
     async fn change_head<E: From<Error>>(
@@ -252,12 +282,8 @@ impl Store {
             let change = decide(seen.as_ref())?;
             let Some(flow) = seen else { return Ok(None) };
             let (head, next) = match change {
-                Change::Keep => {
-                    if let Some(receipt) = receipt(&flow)? {
-                        self.keep_receipt(&receipt).await?;
-                    }
-                    return Ok(Some(flow));
-                }
+                Change::Keep => return self.keep(flow, receipt).await,
+                Change::Note(noted) => return self.keep(*noted, receipt).await,
                 Change::Save(next) => (item::live_item(&next)?, Some(*next)),
                 Change::Erase(actor) => {
                     (item::tombstone_item(&Tombstone::of(flow.id, flow.sequence, actor))?, None)
@@ -271,6 +297,18 @@ impl Store {
                 Committed::Overtaken(newer) => seen = newer.and_then(|newer| as_seen(*newer)),
             }
         }
+    }
+
+    /// A flow that stays as it is, with the receipt for that.
+    async fn keep<E: From<Error>>(
+        &self,
+        flow: Flow,
+        receipt: impl Fn(&Flow) -> Result<Option<Receipt>, E> + Send,
+    ) -> Result<Option<Flow>, E> {
+        if let Some(receipt) = receipt(&flow)? {
+            self.keep_receipt(&receipt).await?;
+        }
+        Ok(Some(flow))
     }
 
     /// The state in which [`Self::change`] would leave a flow, without a write. One call, two when it takes
@@ -288,6 +326,7 @@ impl Store {
                 self.check(Some(before), &next).await?;
                 Ok(Some(*next))
             }
+            (Change::Note(noted), _) => Ok(Some(*noted)),
             _ => Ok(seen),
         }
     }
@@ -435,12 +474,12 @@ impl Store {
     /// See [`Error`].
     pub async fn ids_of_owner(
         &self,
-        owner: &str,
+        owner: &OwnerKey,
         are_deleted: bool,
         after: Option<FlowId>,
         limit: i32,
     ) -> Result<Vec<FlowId>, Error> {
-        let partition = keys::Partition::Owner(owner.into());
+        let partition = keys::Partition::Owner(owner.clone());
         let partition = if are_deleted { partition.of_deleted() } else { partition };
         let output = self
             .query(partition.key())

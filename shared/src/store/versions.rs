@@ -146,7 +146,7 @@ impl Store {
         let Some(version) = found else { return Ok(None) };
         let body = self.item(keys::item(&partition, &keys::body(&version.hash))).await?;
         let Some(body) = body.map(item::read::<BodyItem>).transpose()? else { return Ok(None) };
-        let document = item::unpack_document(body.document, Some(tag_of(&version.hash)), None)?;
+        let document = item::unpack_document(body.document, Some(tag_of(&version.hash)), Vec::new())?;
         Ok(Some((version, document)))
     }
 

@@ -131,6 +131,7 @@ impl FinalDocument {
                 node.missing_to_run(&node_pointer(place)).map(move |fault| (fault, Some(place)))
             }),
         );
+        said.say(Level::Warning, self.lacks_owner().then(|| (no_owner(), None)));
         let credentials = match credential_check {
             CredentialCheck::Warn => Level::Warning,
             CredentialCheck::Refuse => Level::Error,
@@ -305,6 +306,14 @@ impl<'a> Said<'a> {
             self.found.push(Diagnostic::new(more_faults(), left_out, None));
         }
         self.found
+    }
+}
+
+fn no_owner() -> Fault {
+    Fault {
+        message: "Nobody has the role owner any more.".into(),
+        reason: "flow.owner.none",
+        pointer: "/owners".into(),
     }
 }
 
