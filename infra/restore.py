@@ -39,7 +39,7 @@ class Stored:
     def content(self):
         """All but the run."""
         rows = {pk: {**row, "status": None} for pk, row in self.rows.items()}
-        return self.head["document"], self.head.get("stewards"), rows
+        return self.head["document"], rows
 
 
 def read(dynamodb, table):

@@ -135,7 +135,7 @@ async fn what_has_expired_cannot_be_seen_or_brought_back() {
     stack.expire(&format!("FLOW#{id}"), "HEAD").await;
     assert_eq!(restore(&stack, &anna, &id).await.0, 404);
     assert!(ids(&stack, &anna, "?filter[deleted]=true").await.is_empty());
-    for owner in ["anna", "acme"] {
+    for owner in ["user#anna", "tenant#acme"] {
         let rows = stack.partition(&format!("DELETED#{owner}")).await;
         assert!(rows[&id].contains_key("expiresAt"), "the row goes too");
         stack.expire(&format!("DELETED#{owner}"), &id).await;

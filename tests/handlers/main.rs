@@ -15,6 +15,7 @@ mod events;
 mod failures;
 mod log;
 mod metrics;
+mod ownership;
 mod publishing;
 mod reconciling;
 mod retries;

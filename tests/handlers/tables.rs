@@ -150,8 +150,10 @@ impl Command {
             Self::PutSame => flow.clone(),
             Self::CreateSame => {
                 let mut flow = flow.clone();
-                // What a new flow cannot have.
-                flow.as_object_mut().unwrap().remove("status");
+                // What a new flow cannot have, and what nobody else can name.
+                for name in ["status", "owners"] {
+                    flow.as_object_mut().unwrap().remove(name);
+                }
                 flow
             }
             _ => Value::Null,

@@ -64,11 +64,7 @@ async fn every_change_is_a_version_that_says_what_when_and_by_whom() {
         .collect();
     assert_eq!(
         seen,
-        [
-            (3, "anna", "1 node added, cron changed"),
-            (2, "bert", "Name and owners changed"),
-            (1, "anna", "Created"),
-        ],
+        [(3, "anna", "1 node added, cron changed"), (2, "bert", "Name changed"), (1, "anna", "Created"),],
         "what changes nothing and what runs is no version"
     );
     assert_eq!((&list[1]["time"], &list[2]["time"]), (&second["updatedAt"], &first["createdAt"]));

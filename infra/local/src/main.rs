@@ -25,6 +25,7 @@ const SETTINGS: [&str; 9] = [
     "DELETED_DAYS",
     "REQUIRE_IF_MATCH",
     "RULE_LEVELS",
+    "TENANT_ROLE",
     "SECRET_CREATION",
     "SECRET_RECOVERY_DAYS",
     "VERSION_DAYS",

@@ -254,8 +254,8 @@ impl World {
         let mut items = Vec::new();
         for (pk, sk) in [
             (format!("FLOW#{original}"), "HEAD"),
-            (format!("OWNER#{user}"), &original),
-            (format!("OWNER#{tenant}"), &original),
+            (format!("OWNER#user#{user}"), &original),
+            (format!("OWNER#tenant#{tenant}"), &original),
             (all.clone(), &original),
         ] {
             let request = json!({"TableName": TABLE, "Key": {"pk": {"S": pk}, "sk": {"S": sk}}});
