@@ -290,8 +290,21 @@ impl Stack {
         kind: &str,
         detail: Value,
     ) -> local::functions::Outcome {
+        self.deliver_at(Timestamp::now(), function, kind, detail).await
+    }
+
+    /// The same of one that was put on the bus at this time.
+    pub(crate) async fn deliver_at(
+        &self,
+        time: Timestamp,
+        function: &str,
+        kind: &str,
+        detail: Value,
+    ) -> local::functions::Outcome {
+        // EventBridge tells times in whole seconds.
+        let time = Timestamp::from_millis(time.seconds() * 1000);
         let event = json!({"version": "0", "id": "e", "source": "test", "detail-type": kind, "account": "1",
-            "time": "2026-11-22T00:00:00Z", "region": "r", "resources": [], "detail": detail});
+            "time": time.to_string(), "region": "r", "resources": [], "detail": detail});
         self.functions.invoke(function, event).await
     }
 }
