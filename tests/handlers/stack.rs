@@ -263,9 +263,16 @@ impl Stack {
     pub(crate) async fn partition(&self, key: &str) -> BTreeMap<String, Item> {
         let key = aws_sdk_dynamodb::types::AttributeValue::S(key.into());
         let call = self.client.query().table_name(&self.table).key_condition_expression("pk = :pk");
-        let output = call.expression_attribute_values(":pk", key).consistent_read(true).send().await.unwrap();
+        let call = call.expression_attribute_values(":pk", key).consistent_read(true);
+        let items: Vec<Item> = call.into_paginator().items().send().try_collect().await.unwrap();
         let sort_key = |item: &Item| item["sk"].as_s().unwrap().clone();
-        output.items.unwrap_or_default().into_iter().map(|item| (sort_key(&item), item)).collect()
+        items.into_iter().map(|item| (sort_key(&item), item)).collect()
+    }
+
+    /// Every item there is.
+    pub(crate) async fn items(&self) -> Vec<Item> {
+        let scan = self.client.scan().table_name(&self.table).consistent_read(true);
+        scan.into_paginator().items().send().try_collect().await.unwrap()
     }
 
     /// How often a flow has changed, in any way.
