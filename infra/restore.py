@@ -13,7 +13,7 @@ HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "update
 # lost nobody knows; gaps do no harm.
 GAP = 1000
 # What a head says of a run.
-RUN = ("runId", "startedBy", "statusReason", "statusSince", "unconfirmed", "announcedAt", "repeats")
+RUN = ("runId", "startedBy", "orphan", "statusReason", "statusSince", "unconfirmed", "announcedAt", "repeats")
 # The listing rows of flows: by owner, of all, by the secrets they use; and those of deleted ones.
 ROWS = ("OWNER#", "ALL#", "USERS#", "DELETED#", "DELETED-ALL#")
 
@@ -75,7 +75,9 @@ def put_back(dynamodb, table, then, live):
     head["sequence"] = {"N": str(max(then.number("sequence"), live.number("sequence")) + GAP)}
     # Another revision is what makes it a change of the document.
     head["revision"] = {"N": str(max(then.number("revision"), live.number("revision")) + 1)}
-    head["changedAt"] = {"N": str(time.time_ns() // 1_000_000)}
+    head["changedAt"] = {"N": str(max(time.time_ns() // 1_000_000, then.number("changedAt"), live.number("changedAt")))}
+    # Without one it would pass for the first version.
+    head["summary"] = {"S": "Put back from a backup"}
     # The platform itself.
     head["actor"] = {"M": {"user": {"S": ""}}}
     rows = [{**row, "status": {"S": "inactive"}} if "status" in row else row for row in then.rows.values()]

@@ -82,6 +82,8 @@ pub enum Metric {
     RunsAnnouncedAgain,
     /// Runs given up, because nobody ever did.
     RunsGivenUp,
+    /// Runs reported of flows that are inactive, which were told to stop.
+    RunsOrphaned,
     /// Events of the orchestrator that had nothing to do: repeated, or of no flow.
     EventsIgnored,
     /// Events of the orchestrator that came too late.

@@ -236,9 +236,12 @@ impl Replay {
         if let Some(meta) = members.get_mut("meta").and_then(Value::as_object_mut) {
             meta.remove("warnings");
         }
-        // New, and in the answer of every flow that runs.
+        // New, both, and in the answer of every flow that runs.
         if members.get("statusSince").and_then(Value::as_str).is_some_and(is_time) {
             members.remove("statusSince");
+        }
+        if members.contains_key("status") && members.get("runId").and_then(Value::as_str).is_some_and(is_id) {
+            members.remove("runId");
         }
         let members = members.into_iter().map(|(name, value)| {
             let value = self.comparable(value);

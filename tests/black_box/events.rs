@@ -58,6 +58,41 @@ async fn events_of_the_orchestrator_in_every_form_and_never_late() {
 }
 
 #[tokio::test]
+async fn a_run_of_a_flow_that_is_inactive_is_told_to_stop() {
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
+    let token = api.token("anna", "acme", ALL);
+    let (id, run) = started(&api, &token, "x").await;
+    let shown = async || api.get(&format!("/flows/{id}"), &token).await.body["data"]["runId"].clone();
+    assert_eq!(shown().await, json!(run));
+    api.post(&format!("/flows/{id}/stop"), &token, Value::Null).await;
+    api.deliver(&token, "flow.stopped", json!({"id": id, "runId": run})).await;
+    assert_eq!(shown().await, Value::Null);
+
+    // Only now the orchestrator hears of the start, which the stop has overtaken.
+    let stopping = |events: &[Value]| -> Vec<Value> {
+        of_flow(events, &id).into_iter().filter(|event| event["detail-type"] == "flow.stopping").collect()
+    };
+    for report in ["flow.started", "flow.started", "flow.failed"] {
+        api.deliver(&token, report, json!({"id": id, "runId": run})).await;
+    }
+    let events = api.events_until(|events| stopping(events).len() >= 2).await;
+    let told = stopping(&events);
+    assert_eq!(told.len(), 2, "once for the stop, and once for the run that came after it");
+    let data = &told[1]["detail"]["data"];
+    assert_eq!((&data["runId"], &data["status"]), (&json!(run), &json!("inactive")), "{data}");
+    assert_eq!(data["graph"]["nodes"][0]["function"], complete_flow("x")["graph"]["nodes"][0]["function"]);
+    assert_ne!(told[0]["detail"]["id"], told[1]["detail"]["id"]);
+
+    // A run beside another one is not for the flow to stop: who hears of both cannot take one for the other.
+    api.post(&format!("/flows/{id}/start"), &token, Value::Null).await;
+    api.deliver(&token, "flow.started", json!({"id": id, "runId": run})).await;
+    assert_ne!(shown().await, json!(run));
+    let events = api.events_until(|_| true).await;
+    assert_eq!(stopping(&events).len(), 2);
+    api.wait_for_status(&id, &token, "starting").await;
+}
+
+#[tokio::test]
 async fn an_owner_that_is_gone_is_gone_from_every_flow() {
     let api = Api::start().await;
     let anna = api.token("anna", "", ALL);

@@ -186,6 +186,23 @@ async fn the_versions_of_a_flow_that_is_there_are_never_erased() {
 }
 
 #[tokio::test]
+async fn what_is_written_again_while_it_is_erased_stays() {
+    let stack = Stack::start().await;
+    let (anna, root) = (stack.token("anna", "acme", ALL), stack.token("root", "", "all"));
+    let id = create(&stack, &anna, complete_flow("one")).await;
+    stack.request("update-flow", "PATCH /flows/{id}", &id, &anna, json!({"name": "two"})).await;
+    delete(&stack, &root, &id, "?purge=true").await;
+    stack.dynamodb.take_sent();
+    stack.functions.invoke("purge-flows", removal(&id, Timestamp::now())).await.unwrap();
+    let sent = stack.dynamodb.take_sent();
+    let erased: Vec<_> = sent.iter().filter(|call| call["Key"].is_object()).collect();
+    assert_eq!(erased.len(), 2, "a version and its document: {sent:?}");
+    for call in erased {
+        assert_eq!(call["ConditionExpression"], "replacedAt <= :until", "{call}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_is_deleted_leaves_deleted_flows_too() {
     let stack = Stack::start().await;
     let (anna, bert) = (stack.token("anna", "acme", ALL), stack.token("bert", "", ALL));

@@ -9,12 +9,15 @@
 )]
 
 mod calls;
+mod chosen;
 mod conditions;
 mod deletion;
 mod events;
 mod failures;
+mod largest;
 mod log;
 mod metrics;
+mod newer;
 mod ownership;
 mod publishing;
 mod reconciling;

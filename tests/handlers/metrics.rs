@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::flow::Timestamp;
 use tests::{ALL, complete_flow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +38,8 @@ async fn a_report_that_comes_too_late_is_told_from_one_that_has_nothing_to_do() 
     let (applied, late) = (expect("applied", &[]), expect("late", &["EventsLate"]));
     let repeated = expect("repeated", &["EventsIgnored"]);
     let no_flow = expect("no flow", &["EventsIgnored"]);
+    let orphan = expect("orphan", &["RunsOrphaned"]);
+    let other = "5ca5c44c187c040010a9bb8b";
 
     assert_eq!(report("flow.started", "5ca5c44c187c040010a9bb8b", None).await, no_flow);
     assert_eq!(report("flow.started", id, None).await, late, "it was never started");
@@ -48,6 +51,38 @@ async fn a_report_that_comes_too_late_is_told_from_one_that_has_nothing_to_do() 
     assert_eq!(report("flow.started", id, None).await, late, "it is stopping");
     assert_eq!(report("flow.stopped", id, None).await, applied);
     assert_eq!(report("flow.stopped", id, None).await, repeated);
+    assert_eq!(report("flow.started", id, Some(other)).await, orphan, "nobody could stop it");
+    assert_eq!(report("flow.started", id, Some(other)).await, repeated);
+    stack.request("delete-flow", "DELETE /flows/{id}", id, &anna, Value::Null).await;
+    assert_eq!(
+        report("flow.failed", id, Some("5ca5c44c187c040010a9bb8c")).await,
+        orphan,
+        "also of a deleted one"
+    );
+}
+
+#[tokio::test]
+async fn a_report_without_a_run_that_is_older_than_the_status_does_nothing() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let (_, created) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
+    let id = created["data"]["id"].as_str().unwrap();
+    let (_, _) = stack.request("start-flow", "POST /flows/{id}/start", id, &anna, Value::Null).await;
+    let get =
+        async || stack.request("get-flow", "GET /flows/{id}", id, &anna, Value::Null).await.1["data"].take();
+    let run = get().await["runId"].clone();
+    // As one that was set aside in the run before, and is redriven now.
+    let ago = Timestamp::now().minus(Duration::from_hours(1));
+    for detail in [json!({"id": id}), json!({"id": id, "reason": "of the run before"})] {
+        for kind in ["flow.failed", "flow.started"] {
+            stack.deliver_at(ago, "on-flow-status", kind, detail.clone()).await.unwrap();
+            assert_eq!(get().await["status"], "starting", "{kind}");
+        }
+    }
+    stack.deliver_at(ago, "on-flow-status", "flow.started", json!({"id": id, "runId": run})).await.unwrap();
+    assert_eq!(get().await["status"], "active", "it says which run it is of");
+    stack.deliver("on-flow-status", "flow.stopped", json!({"id": id})).await.unwrap();
+    assert_eq!(get().await["status"], "inactive", "it is of now");
 }
 
 #[tokio::test]

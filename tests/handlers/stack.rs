@@ -264,9 +264,16 @@ impl Stack {
     pub(crate) async fn partition(&self, key: &str) -> BTreeMap<String, Item> {
         let key = aws_sdk_dynamodb::types::AttributeValue::S(key.into());
         let call = self.client.query().table_name(&self.table).key_condition_expression("pk = :pk");
-        let output = call.expression_attribute_values(":pk", key).consistent_read(true).send().await.unwrap();
+        let call = call.expression_attribute_values(":pk", key).consistent_read(true);
+        let items: Vec<Item> = call.into_paginator().items().send().try_collect().await.unwrap();
         let sort_key = |item: &Item| item["sk"].as_s().unwrap().clone();
-        output.items.unwrap_or_default().into_iter().map(|item| (sort_key(&item), item)).collect()
+        items.into_iter().map(|item| (sort_key(&item), item)).collect()
+    }
+
+    /// Every item there is.
+    pub(crate) async fn items(&self) -> Vec<Item> {
+        let scan = self.client.scan().table_name(&self.table).consistent_read(true);
+        scan.into_paginator().items().send().try_collect().await.unwrap()
     }
 
     /// How often a flow has changed, in any way.
@@ -291,8 +298,21 @@ impl Stack {
         kind: &str,
         detail: Value,
     ) -> local::functions::Outcome {
+        self.deliver_at(Timestamp::now(), function, kind, detail).await
+    }
+
+    /// The same of one that was put on the bus at this time.
+    pub(crate) async fn deliver_at(
+        &self,
+        time: Timestamp,
+        function: &str,
+        kind: &str,
+        detail: Value,
+    ) -> local::functions::Outcome {
+        // EventBridge tells times in whole seconds.
+        let time = Timestamp::from_millis(time.seconds() * 1000);
         let event = json!({"version": "0", "id": "e", "source": "test", "detail-type": kind, "account": "1",
-            "time": "2026-11-22T00:00:00Z", "region": "r", "resources": [], "detail": detail});
+            "time": time.to_string(), "region": "r", "resources": [], "detail": detail});
         self.functions.invoke(function, event).await
     }
 }

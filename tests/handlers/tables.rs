@@ -192,7 +192,7 @@ impl Sight {
     fn content(&self) -> Value {
         let mut flow = self.flow.clone();
         let members = flow.as_object_mut().unwrap();
-        for name in ["status", "statusSince", "deletedAt", "expiresAt"] {
+        for name in ["status", "statusSince", "runId", "deletedAt", "expiresAt"] {
             members.remove(name);
         }
         flow

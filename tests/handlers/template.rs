@@ -132,7 +132,16 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "secretsmanager:TagResource",
         ],
     ),
-    ("delete-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    (
+        "delete-flow",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ],
+    ),
     (
         "delete-secret",
         &[
@@ -152,7 +161,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ("list-secret-usages", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
     ("list-secrets", &["dynamodb:GetItem", "dynamodb:Query"]),
     ("list-versions", &["dynamodb:GetItem", "dynamodb:Query"]),
-    ("on-flow-status", &["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]),
+    ("on-flow-status", &["dynamodb:GetItem", "dynamodb:UpdateItem", "sqs:SendMessage"]),
     (
         "on-identity-deleted",
         &[
@@ -160,6 +169,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
+            "dynamodb:UpdateItem",
             "secretsmanager:DeleteSecret",
             "sqs:SendMessage",
         ],
@@ -190,7 +200,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "s3:PutObject",
         ],
     ),
-    ("reconcile-flows", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:SendMessage"]),
+    ("reconcile-flows", &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"]),
     (
         "replace-flow",
         &[
@@ -200,9 +210,19 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
+            "dynamodb:UpdateItem",
         ],
     ),
-    ("restore-flow", &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+    (
+        "restore-flow",
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ],
+    ),
     (
         "restore-version",
         &[
@@ -211,18 +231,31 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
         ],
     ),
     (
         "start-flow",
-        &["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ],
     ),
     (
         "start-flows",
-        &["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem"],
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:ConditionCheckItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+        ],
     ),
-    ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem"]),
-    ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem"]),
+    ("stop-flow", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]),
+    ("stop-flows", &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]),
     (
         "sweep-secrets",
         &[
@@ -243,6 +276,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
         ],
     ),
     (
@@ -253,6 +287,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
         ],
     ),
     (
@@ -261,6 +296,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
             "secretsmanager:GetSecretValue",
             "secretsmanager:PutSecretValue",
             "secretsmanager:UpdateSecretVersionStage",

@@ -1,8 +1,7 @@
 //! `GET /flows/{id}/diff`
 
 use shared::api::{
-    App, Problem, Request, Response, Wording, compared_versions, difference_response, find_flow,
-    find_version, flow_id,
+    App, Problem, Request, Response, Wording, compared_versions, difference_response, find_flow, flow_id,
 };
 use shared::identity::Permission;
 
@@ -13,7 +12,6 @@ use shared::identity::Permission;
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Read).await?;
     let flow = find_flow(app, &caller, flow_id(&request)?, Wording::Get).await?;
-    let (from, to) = compared_versions(&request, &flow)?;
-    let from = find_version(app, &flow, from).await?;
-    difference_response(&request, &from, &find_version(app, &flow, to).await?)
+    let [from, to] = compared_versions(app, &request, &flow).await?;
+    difference_response(&request, &from, &to)
 }

@@ -3,8 +3,8 @@
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Error, LambdaEvent};
 use shared::events::StatusReport;
-use shared::flow::{Flow, NoEffect};
-use shared::store::{self, Change, Store};
+use shared::flow::{Flow, NoEffect, Timestamp};
+use shared::store::{self, Change, Scope, Store};
 use shared::telemetry::{Metric, measure};
 
 /// Applies one report. One that is repeated, late, or of no flow does nothing and is counted.
@@ -14,10 +14,15 @@ use shared::telemetry::{Metric, measure};
 /// is set aside.
 pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
     let report = StatusReport::read(&event.payload.detail_type, &event.payload.detail)?;
+    let millis = event.payload.time.and_then(|time| u64::try_from(time.timestamp_millis()).ok());
+    let time = millis.map(Timestamp::from_millis);
     let mut outcome = ("applied", None);
     let decide = |flow: Option<&Flow>| {
-        let after = flow.map(|flow| flow.after(&report.event, report.run_id.as_deref()));
+        let after = flow.map(|flow| flow.after(&report.event, report.run_id.as_deref(), time));
         outcome = match &after {
+            Some(Ok(next)) if flow.is_some_and(|flow| flow.orphan != next.orphan) => {
+                ("orphan", Some(Metric::RunsOrphaned))
+            }
             Some(Ok(_)) => ("applied", None),
             Some(Err(NoEffect::Repeated)) => ("repeated", Some(Metric::EventsIgnored)),
             Some(Err(NoEffect::Late)) => ("late", Some(Metric::EventsLate)),
@@ -25,7 +30,8 @@ pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Resu
         };
         Ok::<_, store::Error>(Change::from(after.and_then(Result::ok)))
     };
-    store.change(report.flow, decide).await?;
+    // Also a flow that was deleted may have a run that should not be.
+    store.change_any(report.flow, &Scope::All, decide, |_| Ok(None)).await?;
     let (outcome, metric) = outcome;
     if let Some(metric) = metric {
         measure(&[(metric, 1)]);

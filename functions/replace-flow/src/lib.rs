@@ -5,7 +5,7 @@ use shared::api::{
     App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, creates, flow_id,
     flow_response, insert_flow, read_body, replace, scope,
 };
-use shared::flow::{Fields, Flow, FlowId, Role};
+use shared::flow::{Fields, Flow, FlowId, Role, Timestamp};
 use shared::identity::{Caller, Permission};
 
 /// Replaces a flow by the body; with `If-None-Match: *` stores a new one under the id in the path.
@@ -42,6 +42,9 @@ async fn create(
     fields: Fields<'_>,
     effect: &Effect<'_, Flow>,
 ) -> Result<Response, Problem> {
+    if id.is_ahead(Timestamp::now()) {
+        return Err(Problem::FutureId);
+    }
     let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role)?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {

@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 /// Settings of the functions that the environment may choose, and those of `AUTH_…`.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "COMPONENT_CHECK",
     "CONFIRMATION_MINUTES",
     "CREDENTIAL_CHECK",

@@ -25,6 +25,9 @@ pub enum Problem {
     /// The id in the path is not well-formed.
     #[error("the id is not well-formed")]
     InvalidId,
+    /// The id that was chosen for a new flow is of a time to come.
+    #[error("the id is of the future")]
+    FutureId,
     /// Query parameters are wrong; their names.
     #[error("parameters are not valid")]
     InvalidParameters(Vec<String>),
@@ -195,7 +198,7 @@ impl Problem {
             Self::MissingPermission(_) => {
                 Kind(StatusCode::FORBIDDEN, "missing-permission", "The token lacks a permission")
             }
-            Self::InvalidId | Self::InvalidParameters(_) => {
+            Self::InvalidId | Self::FutureId | Self::InvalidParameters(_) => {
                 Kind(StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is not valid")
             }
             Self::InvalidBody(_) => Kind(StatusCode::BAD_REQUEST, "invalid-body", "The body cannot be read"),
@@ -309,6 +312,9 @@ impl Problem {
             }],
             Self::MissingPermission(message) => vec![entry(message, "permission.missing")],
             Self::InvalidId => vec![entry("Invalid id", "id.invalid")],
+            Self::FutureId => {
+                vec![entry("The first eight digits of the id are a time to come", "id.future")]
+            }
             Self::InvalidBody(message) => vec![entry(message, "body.invalid")],
             Self::UnsupportedMediaType => vec![entry("unsupported media type", "body.media_type")],
             Self::UnsupportedPatch => {

@@ -31,7 +31,7 @@ pub fn version_number(request: &Request) -> Result<u64, Problem> {
     number(text).ok_or(Problem::VersionNotFound)
 }
 
-/// From 1, in digits alone, as keys have room for.
+/// From 1 on, in digits alone, as keys have room for.
 fn number(text: &str) -> Option<u64> {
     let is_number = text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_number && *number >= 1)
@@ -77,11 +77,7 @@ impl<'a> VersionView<'a> {
             number: version.revision,
             author: &version.author.user,
             time: version.created_at.to_string(),
-            summary: version.summary.as_deref().unwrap_or(if version.revision == 1 {
-                "Created"
-            } else {
-                "Changed"
-            }),
+            summary: version.summary.as_deref().unwrap_or("Created"),
             flow,
         }
     }
@@ -103,10 +99,12 @@ pub async fn versions_response(app: &App, request: &Request, flow: &Flow) -> Res
     }
     let current = Version::of(flow)?;
     let before = after.unwrap_or(current.revision).min(current.revision);
+    let is_first = current.is_first();
     let current = after.is_none().then_some(current);
     let page = match size - usize::from(current.is_some()) {
         // Whether there is a next page is known without asking.
-        0 => crate::store::VersionPage { versions: Vec::new(), next: (before > 1).then_some(before) },
+        _ if is_first => crate::store::VersionPage { versions: Vec::new(), next: None },
+        0 => crate::store::VersionPage { versions: Vec::new(), next: Some(before) },
         rest => app.store.versions(flow.id, before, rest).await?,
     };
     let versions = current.iter().chain(&page.versions).map(|version| VersionView::new(version, None));
@@ -144,17 +142,26 @@ pub fn version_response(
     Ok(response)
 }
 
-/// Which versions a client wants compared: `from`, by default the one before, and `to`, by default the
-/// one that the flow is.
+/// The two versions that a client wants compared: `from`, by default the one before, and `to`, by default the
+/// one that the flow is. Before the first one there is none, so that is compared with itself. At most four
+/// calls.
 ///
 /// # Errors
-/// 400 with everything that is wrong.
-pub fn compared_versions(request: &Request, flow: &Flow) -> Result<(u64, u64), Problem> {
+/// 400 with everything that is wrong, 404.
+pub async fn compared_versions(
+    app: &App,
+    request: &Request,
+    flow: &Flow,
+) -> Result<[(Version, FinalDocument); 2], Problem> {
     let mut parameters = Parameters::read(request);
     let (from, to) = (parameters.parse("from", number), parameters.parse("to", number));
     parameters.check()?;
-    let to = to.unwrap_or(flow.revision);
-    Ok((from.unwrap_or_else(|| to.saturating_sub(1).max(1)), to))
+    let to = find_version(app, flow, to.unwrap_or(flow.revision)).await?;
+    let from = match from {
+        None if to.0.is_first() => to.clone(),
+        from => find_version(app, flow, from.unwrap_or(to.0.revision.saturating_sub(1))).await?,
+    };
+    Ok([from, to])
 }
 
 /// The operations (RFC 6902) that make the one of the other, in JSON, if a function can answer as much.

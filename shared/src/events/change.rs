@@ -54,6 +54,14 @@ pub fn events_of_change(
     after: Option<&Head>,
 ) -> Result<Vec<Event>, serde_json::Error> {
     let mut events = Vec::new();
+    // Whatever else: a run that should not be is told to stop, also when its flow is deleted.
+    if let (Some(Head::Live(before) | Head::Deleted(before)), Some(Head::Live(flow) | Head::Deleted(flow))) =
+        (before, after)
+        && let Some(orphan) = flow.orphan.filter(|orphan| before.orphan != Some(*orphan))
+    {
+        let orphaned = Flow { run_id: Some(orphan), ..Flow::clone(flow) };
+        events.push(run_event(&orphaned, "flow.stopping")?);
+    }
     match (before, after) {
         // One that is restored, or put back from a backup, is there again.
         (None | Some(Head::Deleted(_) | Head::Erased(_)), Some(Head::Live(flow))) => {
@@ -64,7 +72,11 @@ pub fn events_of_change(
                 events.push(changed("flowrepo.flow.modified", flow, &flow.actor)?);
             }
             if flow.status != before.status || flow.repeats > before.repeats {
-                events.extend(run_event(flow)?);
+                match flow.status {
+                    Status::Starting => events.push(run_event(flow, "flow.starting")?),
+                    Status::Stopping => events.push(run_event(flow, "flow.stopping")?),
+                    Status::Active | Status::Inactive => {}
+                }
             }
             if flow.repeats > MAX_REPEATS && before.status != flow.status {
                 let data = FailureData {
@@ -105,20 +117,14 @@ fn change_data(flow_id: FlowId, actor: &Actor) -> Value {
     json!(ChangeData { tenant: actor.tenant.as_deref().unwrap_or_default(), user: &actor.user, flow_id })
 }
 
-fn run_event(flow: &Flow) -> Result<Option<Event>, serde_json::Error> {
-    let name = match flow.status {
-        Status::Starting => "flow.starting",
-        Status::Stopping => "flow.stopping",
-        Status::Active | Status::Inactive => return Ok(None),
-    };
+fn run_event(flow: &Flow, name: &'static str) -> Result<Event, serde_json::Error> {
     let data = FlowView::from(flow).with(&RunData {
         started_by: flow.started_by.as_deref().filter(|_| flow.status == Status::Starting),
-        run_id: flow.run_id.map(|id| id.to_string()),
     })?;
     let stamp = Stamp::of(flow);
     let whole = stamp.event(name, &data, None)?;
     if whole.size() < MAX_ENTRY_BYTES {
-        return Ok(Some(whole));
+        return Ok(whole);
     }
     // The claim check: whoever needs the rest fetches it.
     let mut reduced: Fields<'_> = serde_json::from_str(data.get())?;
@@ -131,7 +137,7 @@ fn run_event(flow: &Flow) -> Result<Option<Event>, serde_json::Error> {
             break;
         }
     }
-    Ok(Some(event))
+    Ok(event)
 }
 
 /// The payload of `flow.failed`.
@@ -149,8 +155,6 @@ struct FailureData<'a> {
 struct RunData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     started_by: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_id: Option<String>,
 }
 
 /// The payload of `secrets.secret.*`.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -174,7 +175,17 @@ id!(
     SecretId
 );
 
+/// An id that somebody has chosen may be this far ahead: no clock that is kept is so wrong, and no list is out of
+/// order for longer.
+const MAX_AHEAD: Duration = Duration::from_mins(5);
+
 impl FlowId {
+    /// Whether it is of a time that is still to come.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        self.timestamp() > now.plus(MAX_AHEAD)
+    }
+
     /// Spreads ids evenly over `shards`; stable for ever, because stored rows depend on it.
     #[must_use]
     pub fn shard(&self, shards: u8) -> u8 {

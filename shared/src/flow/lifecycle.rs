@@ -13,10 +13,13 @@ use crate::identity::{Caller, OwnerKey};
 
 /// How often a start or a stop that nobody confirms is announced again.
 pub(crate) const MAX_REPEATS: u32 = 3;
-/// Reasons from outside are cut after this many characters.
+/// Reasons from outside are cut after this many bytes.
 const MAX_REASON: usize = 1024;
 /// Why a flow without owners was stopped.
 const LAST_OWNER: &str = "The last owner of the flow was deleted.";
+/// How much older than the flow's status a report may be that names no run: EventBridge tells times in whole
+/// seconds, and by another clock.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Whether a flow runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,9 +130,9 @@ pub struct Flow<D = FinalDocument> {
     pub id: FlowId,
     /// What clients write.
     pub document: D,
-    /// Counts the changes of the document, from 1.
+    /// Counts the changes of the document; see [`Self::create_as`] for where it begins.
     pub revision: u64,
-    /// Counts all changes, those of the run too, from 1.
+    /// Counts all changes, those of the run too.
     pub sequence: u64,
     /// Whether it runs.
     pub status: Status,
@@ -137,6 +140,8 @@ pub struct Flow<D = FinalDocument> {
     pub run_id: Option<ObjectId>,
     /// Who started that run.
     pub started_by: Option<String>,
+    /// A run that was reported while the flow was inactive, and told to stop.
+    pub orphan: Option<ObjectId>,
     /// Why the last run ended, when it did not end by itself.
     pub status_reason: Option<String>,
     /// Since when the status is what it is.
@@ -190,6 +195,10 @@ impl Flow {
     /// The same under an id that somebody has chosen, which says when it was created: lists are in the
     /// order of ids. A status is whatever it is, as in [`Self::replaced`].
     ///
+    /// There may have been another flow under this id. Ids of events and tags are not to come again, so both
+    /// counters begin higher than those of that one ended: with the time, in seconds and milliseconds, which
+    /// rises faster than anybody changes a flow. Others begin with 1.
+    ///
     /// # Errors
     /// All faults of the body.
     pub fn create_as(
@@ -199,7 +208,10 @@ impl Flow {
         check: ComponentCheck,
         tenant_role: Role,
     ) -> Result<Self, Vec<Fault>> {
-        Self::new((id, Timestamp::now()), caller, without_status(fields), check, tenant_role)
+        let now = Timestamp::now();
+        let created = (id, now.max(id.timestamp()));
+        let flow = Self::new(created, caller, without_status(fields), check, tenant_role)?;
+        Ok(Self { revision: now.seconds(), sequence: now.millis(), ..flow })
     }
 
     fn new(
@@ -223,6 +235,7 @@ impl Flow {
             status: Status::Inactive,
             run_id: None,
             started_by: None,
+            orphan: None,
             status_reason: None,
             status_since: now,
             announced_at: None,
@@ -361,6 +374,7 @@ impl Flow {
                 let mut next = self.next(caller.into()).with_status(Status::Starting);
                 next.run_id = Some(ObjectId::generate());
                 next.started_by = Some(caller.sub.clone());
+                next.orphan = None;
                 next.status_reason = None;
                 Ok(Some(next))
             }
@@ -374,32 +388,50 @@ impl Flow {
         runs.then(|| self.next(caller.into()).with_status(Status::Stopping))
     }
 
-    /// The flow after an event of the orchestrator.
+    /// The flow after an event of the orchestrator, which was made at this time.
     ///
     /// # Errors
     /// When the event comes late or twice, or from another run.
-    pub fn after(&self, event: &RunEvent, run_id: Option<&str>) -> Result<Self, NoEffect> {
+    pub fn after(
+        &self,
+        event: &RunEvent,
+        run_id: Option<&str>,
+        time: Option<Timestamp>,
+    ) -> Result<Self, NoEffect> {
         let is_other_run = run_id.is_some_and(|id| self.run_id.is_none_or(|own| own.to_string() != id));
+        let is_old = run_id.is_none() && time.is_some_and(|time| time.plus(LATE) < self.status_since);
         let status = match (event, self.status) {
             // The run that ended is forgotten: that it did is no news, whichever it was.
             (RunEvent::Stopped, Status::Inactive) => return Err(NoEffect::Repeated),
-            _ if is_other_run => return Err(NoEffect::Late),
+            (_, Status::Inactive) => return self.with_orphan(run_id),
+            _ if is_other_run || is_old => return Err(NoEffect::Late),
             (RunEvent::Started, Status::Starting) => Status::Active,
             (RunEvent::Stopped, Status::Stopping | Status::Active) => Status::Inactive,
             (RunEvent::Failed(_), Status::Starting | Status::Active) => Status::Stopping,
             (RunEvent::Started, Status::Active) | (RunEvent::Failed(_), Status::Stopping) => {
                 return Err(NoEffect::Repeated);
             }
-            (RunEvent::Started, Status::Stopping | Status::Inactive)
-            | (RunEvent::Stopped, Status::Starting)
-            | (RunEvent::Failed(_), Status::Inactive) => return Err(NoEffect::Late),
+            (RunEvent::Started, Status::Stopping) | (RunEvent::Stopped, Status::Starting) => {
+                return Err(NoEffect::Late);
+            }
         };
         let mut next = self.next(Actor::platform()).with_status(status);
         if let RunEvent::Failed(reason) = event {
             let reason = reason.as_deref().unwrap_or("The orchestrator reported that the flow failed.");
-            next.status_reason = Some(reason.chars().take(MAX_REASON).collect());
+            next.status_reason = Some(cut(reason));
         }
         Ok(next)
+    }
+
+    /// The inactive flow with a run that should not be: its stop has overtaken its start, or it was given up. It
+    /// is told to stop, once.
+    fn with_orphan(&self, run_id: Option<&str>) -> Result<Self, NoEffect> {
+        // Without its id nobody could be told which one is meant; it is one of ours or none.
+        let orphan = run_id.and_then(|id| id.parse().ok()).ok_or(NoEffect::Late)?;
+        if self.orphan == Some(orphan) {
+            return Err(NoEffect::Repeated);
+        }
+        Ok(Self { orphan: Some(orphan), ..self.next(Actor::platform()) })
     }
 
     /// The flow after this time has passed since its start or stop was announced last and nobody has
@@ -428,7 +460,7 @@ impl Flow {
         // Why it was to stop is still worth knowing.
         let before = self.status_reason.as_ref().map(|before| format!(" Before: {before}"));
         let reason = reason + &before.unwrap_or_default();
-        next.status_reason = Some(reason.chars().take(MAX_REASON).collect());
+        next.status_reason = Some(cut(&reason));
         Some(next)
     }
 
@@ -476,8 +508,9 @@ impl Flow {
         self
     }
 
+    /// Its times never fall, whatever the clocks of those who change it say.
     fn next(&self, actor: Actor) -> Self {
-        let (sequence, changed_at) = (self.sequence + 1, Timestamp::now());
+        let (sequence, changed_at) = (self.sequence + 1, Timestamp::now().max(self.changed_at));
         Self { sequence, changed_at, actor, notes: Vec::new(), ..self.clone() }
     }
 }
@@ -489,6 +522,11 @@ fn without_status(mut fields: Fields<'_>) -> Fields<'_> {
         fields.remove("status");
     }
     fields
+}
+
+/// A reason as long as a flow keeps it.
+fn cut(reason: &str) -> String {
+    reason.get(..reason.floor_char_boundary(MAX_REASON)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -534,7 +572,7 @@ mod tests {
         ] {
             let flow = flow(from);
             let status = |next: Option<Flow>| next.map(|next| next.status);
-            let after = |event: &RunEvent, run_id| flow.after(event, run_id).map(|next| next.status);
+            let after = |event: &RunEvent, run_id| flow.after(event, run_id, None).map(|next| next.status);
             let own = flow.run_id.map(|id| id.to_string());
             assert_eq!(flow.start(&anna).map(status), start, "start {from}");
             assert_eq!(status(flow.stop(&anna)), stop, "stop {from}");
@@ -549,6 +587,65 @@ mod tests {
             let ended = if from == Inactive { repeated } else { late };
             assert_eq!(after(&RunEvent::Stopped, other), ended, "stopped, other run, {from}");
         }
+    }
+
+    #[test]
+    fn a_run_of_a_flow_that_is_inactive_is_told_to_stop_once() {
+        let anna = caller("anna", None, &[]);
+        let inactive = flow(Status::Inactive);
+        let failed = RunEvent::Failed(None);
+        for event in [&RunEvent::Started, &failed] {
+            let (run, other) = (ObjectId::generate(), ObjectId::generate());
+            let report = |flow: &Flow, run: ObjectId| flow.after(event, Some(&run.to_string()), None);
+            let orphaned = report(&inactive, run).unwrap();
+            assert_eq!((orphaned.orphan, orphaned.sequence), (Some(run), inactive.sequence + 1));
+            assert_eq!((orphaned.status, orphaned.run_id), (Status::Inactive, None));
+            assert_eq!(report(&orphaned, run), Err(NoEffect::Repeated));
+            assert_eq!(report(&orphaned, other).unwrap().orphan, Some(other));
+            assert_eq!(inactive.after(event, None, None), Err(NoEffect::Late), "nobody knows which");
+            let again = orphaned.start(&anna).unwrap().unwrap();
+            assert_eq!((again.orphan, report(&again, run)), (None, Err(NoEffect::Late)));
+        }
+    }
+
+    #[test]
+    fn a_report_that_names_no_run_is_late_when_it_is_older_than_the_status() {
+        let flow = flow(Status::Active);
+        let (own, failed) = (flow.run_id.map(|id| id.to_string()), RunEvent::Failed(None));
+        let ago = |millis| Some(Timestamp::from_millis(flow.status_since.millis() - millis));
+        for event in [&failed, &RunEvent::Stopped] {
+            assert!(flow.after(event, None, ago(5000)).is_ok(), "whole seconds, and another clock");
+            assert_eq!(flow.after(event, None, ago(5001)), Err(NoEffect::Late));
+            assert!(flow.after(event, own.as_deref(), ago(60_000)).is_ok(), "it says which");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_by_bytes_between_characters() {
+        assert_eq!(cut("no"), "no");
+        assert_eq!(cut(&"x".repeat(2000)).len(), 1024);
+        assert_eq!(cut(&format!("x{}", "😀".repeat(2000))).len(), 1021);
+    }
+
+    #[test]
+    fn times_of_a_flow_never_fall() {
+        let anna = caller("anna", Some("acme"), &[]);
+        let mut flow = flow(Status::Inactive);
+        let ahead = Timestamp::now().plus(Duration::from_hours(1));
+        (flow.created_at, flow.updated_at, flow.changed_at) = (ahead, ahead, ahead);
+        let patched = flow.patch(&anna, fields(r#"{"name":"n"}"#), ComponentCheck::AtStart).unwrap().unwrap();
+        let deleted = flow.deleted(&anna, Duration::from_mins(1));
+        let times = [
+            patched.updated_at,
+            flow.start(&anna).unwrap().unwrap().status_since,
+            deleted.deletion.unwrap().at,
+            deleted.restored(&anna).unwrap().changed_at,
+        ];
+        assert_eq!(times, [ahead; 4]);
+        let id: FlowId = crate::flow::ObjectId::at(ahead).to_string().parse().unwrap();
+        let chosen =
+            Flow::create_as(id, &anna, fields(COMPLETE), ComponentCheck::AtStart, Role::Owner).unwrap();
+        assert_eq!((chosen.created_at, chosen.updated_at, chosen.changed_at), (ahead, ahead, ahead));
     }
 
     #[test]

@@ -422,7 +422,7 @@ pub const RULES: &[Rule] = &[
     ),
     Rule::fixed(
         "flow.too_large",
-        "A flow fits an item of the table: 380 KiB when it is compressed, as usual ones of 1 MiB do many times over.",
+        "A flow fits an item of the table: 390 KiB when it is compressed, with the ids of its owners, as usual ones of 1 MiB do many times over.",
         "Make several flows of it, or keep data that does not compress out of `fields` and `mapper`.",
         r#"{"graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"run","fields":{"image":"half a megabyte of Base64"}}]}}"#,
     ),

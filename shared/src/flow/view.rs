@@ -3,7 +3,7 @@ use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{FinalDocument, Flow, FlowId, Status, StoredDocument, Timestamp};
+use super::{FinalDocument, Flow, FlowId, ObjectId, Status, StoredDocument, Timestamp};
 
 /// A function answers at most 6 MB of JSON, in which the body is one string; the rest is for headers.
 pub const MAX_ANSWER_BYTES: usize = 5_500_000;
@@ -38,6 +38,9 @@ struct State<'a> {
     /// When there is more to say than that the flow does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_since: Option<String>,
+    /// While it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<ObjectId>,
     #[serde(serialize_with = "as_text")]
     created_at: Timestamp,
     #[serde(serialize_with = "as_text")]
@@ -76,6 +79,7 @@ impl<D: StoredDocument> FlowView<'_, D> {
             status_reason: flow.status_reason.as_deref(),
             status_since: (flow.status != Status::Inactive || flow.status_reason.is_some())
                 .then(|| flow.status_since.to_string()),
+            run_id: flow.run_id,
             created_at: flow.created_at,
             updated_at: flow.updated_at,
             deleted_at: flow.deletion.map(|deletion| deletion.at.to_string()),

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD, Partition};
-use super::{Error, Item, packing};
+use super::{Error, Item, packing, size};
 use crate::flow::{
     Actor, Deletion, FinalDocument, Flow, FlowId, ObjectId, Status, Stored, StoredDocument, Timestamp,
 };
@@ -12,8 +12,6 @@ use crate::identity::OwnerKey;
 
 /// More than a body of 1 MiB can become.
 const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
-/// DynamoDB takes 400 KB; the rest is for the other attributes.
-const MAX_PACKED_BYTES: usize = 380 * 1024;
 /// How long the head of what was deleted stays, so that the stream can say who deleted it.
 const TOMBSTONE_SECONDS: u64 = 24 * 60 * 60;
 
@@ -69,8 +67,9 @@ pub struct Tombstone<Id> {
 }
 
 impl<Id> Tombstone<Id> {
-    pub(super) fn of(id: Id, sequence: u64, actor: Actor) -> Self {
-        let deleted_at = Timestamp::now();
+    /// Of what this sequence has come to, at this time.
+    pub(super) fn of(id: Id, (sequence, changed_at): (u64, Timestamp), actor: Actor) -> Self {
+        let deleted_at = Timestamp::now().max(changed_at);
         let expires_at = deleted_at.seconds() + TOMBSTONE_SECONDS;
         Self { id, sequence: sequence + 1, deleted_at, actor, expires_at }
     }
@@ -94,6 +93,8 @@ struct LiveItem {
     run_id: Option<ObjectId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     started_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    orphan: Option<ObjectId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status_reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,15 +130,20 @@ pub(super) fn head_key(id: FlowId) -> Item {
     keys::item(&keys::flow(id), HEAD)
 }
 
-/// The document of a flow as its head has it, if it fits in there.
-pub(super) fn fitting_document(flow: &Flow) -> Result<&[u8], Error> {
-    let document = pack_document(&flow.document)?;
-    let owners: usize = flow.document.owners.iter().map(|owner| owner.id.len() + 10).sum();
-    if document.len() + owners > MAX_PACKED_BYTES { Err(Error::TooLarge) } else { Ok(document) }
+/// The head that a change leaves, if the table takes it.
+pub(super) fn next_head(before: Option<&Flow>, after: &Flow) -> Result<Item, Error> {
+    let head = live_item(after)?;
+    let is_saved = before.is_none_or(|before| before.revision != after.revision);
+    // What the platform does with a flow is not refused for what may come after it.
+    if is_saved && after.actor != Actor::platform() {
+        size::fits_with_reserve(head)
+    } else {
+        size::fits(head)
+    }
 }
 
 pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
-    let document = fitting_document(flow)?;
+    let document = pack_document(&flow.document)?;
     let item = LiveItem {
         id: flow.id,
         document: document.into(),
@@ -148,6 +154,7 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         status: flow.status,
         run_id: flow.run_id,
         started_by: flow.started_by.clone(),
+        orphan: flow.orphan,
         status_reason: flow.status_reason.clone(),
         status_since: Some(flow.status_since),
         unconfirmed: flow.announced_at.map(|_| Partition::shard_of(flow.id).key()),
@@ -223,6 +230,7 @@ pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Resu
         status: item.status,
         run_id: item.run_id,
         started_by: item.started_by,
+        orphan: item.orphan,
         status_reason: item.status_reason,
         status_since: item.status_since.unwrap_or(item.changed_at),
         announced_at: item.announced_at,
@@ -318,6 +326,11 @@ impl Row {
         }));
         rows.push(all);
         rows
+    }
+
+    /// Whether it is one that lists of flows read; one of a secret's users has its key alone.
+    pub(super) const fn is_listing(&self) -> bool {
+        self.updated_at.is_some()
     }
 
     /// About how many bytes the row takes.

@@ -7,6 +7,8 @@ mod packing;
 mod receipt;
 mod retry;
 mod secrets;
+mod size;
+mod update;
 mod versions;
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,6 +18,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -221,7 +224,7 @@ impl Store {
     /// # Errors
     /// [`Error::Taken`] when its id is; else see [`Error`].
     pub async fn insert(&self, flow: &Flow, receipt: Option<&Receipt>) -> Result<(), Error> {
-        let commit = Commit { before: None, head: item::live_item(flow)?, after: Some(flow), receipt };
+        let commit = Commit { before: None, head: item::next_head(None, flow)?, after: Some(flow), receipt };
         match self.commit(commit).await? {
             Committed::Yes => Ok(()),
             Committed::Overtaken(newer) => {
@@ -284,9 +287,10 @@ impl Store {
             let (head, next) = match change {
                 Change::Keep => return self.keep(flow, receipt).await,
                 Change::Note(noted) => return self.keep(*noted, receipt).await,
-                Change::Save(next) => (item::live_item(&next)?, Some(*next)),
+                Change::Save(next) => (item::next_head(Some(&flow), &next)?, Some(*next)),
                 Change::Erase(actor) => {
-                    (item::tombstone_item(&Tombstone::of(flow.id, flow.sequence, actor))?, None)
+                    let last = (flow.sequence, flow.changed_at);
+                    (item::tombstone_item(&Tombstone::of(flow.id, last, actor))?, None)
                 }
             };
             let receipt = next.as_ref().map(&receipt).transpose()?.flatten();
@@ -337,8 +341,8 @@ impl Store {
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::UnknownSecrets`]; else see [`Error`].
     pub async fn check(&self, before: Option<&Flow>, after: &Flow) -> Result<(), Error> {
-        item::fitting_document(after)?;
-        self.write_rows(before, Some(after))?;
+        item::next_head(before, after)?;
+        self.write_rows(before, Some(after), HashMap::new())?;
         self.check_secrets(before, after).await
     }
 
@@ -347,24 +351,12 @@ impl Store {
     /// that it takes up.
     async fn commit(&self, commit: Commit<'_>) -> Result<Committed, Error> {
         let Commit { before, head, after, receipt } = commit;
-        let put = || Put::builder().table_name(&self.table);
-        let head_put = put().set_item(Some(head));
-        let head_put = match before {
-            None => head_put.condition_expression("attribute_not_exists(pk)"),
-            // The sequence counts every change, so this holds ownership, status and document still.
-            Some(before) => head_put
-                .condition_expression("#sequence = :seen")
-                .expression_attribute_names("#sequence", "sequence")
-                .expression_attribute_values(":seen", AttributeValue::N(before.sequence.to_string())),
-        };
-        let head_put =
-            head_put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut writes = vec![TransactWriteItem::builder().put(head_put.build().map_err(refused)?).build()];
+        let mut writes = vec![self.write_head(before, head, after.is_some())?];
         let secrets = after.map(|flow| flow.secrets_taken_up(before)).unwrap_or_default();
         for (id, flow) in secrets.iter().zip(std::iter::repeat(after).flatten()) {
             writes.push(self.check_secret(*id, &flow.actor)?);
         }
-        writes.extend(self.write_rows(before, after)?);
+        writes.extend(self.write_rows(before, after, self.carried(before, after).await?)?);
         if let Some((before, after)) = before.zip(after).filter(|(a, b)| a.revision != b.revision) {
             writes.extend(self.write_version(before, after.changed_at)?);
         }
@@ -396,11 +388,67 @@ impl Store {
         }
     }
 
-    /// What a change makes of the listing rows.
+    /// Writes a head if the flow is still as it was `before`: anew, or what of it differs. When it is not, the
+    /// refusal has the newer one.
+    fn write_head(
+        &self,
+        before: Option<&Flow>,
+        head: Item,
+        is_flow: bool,
+    ) -> Result<TransactWriteItem, Error> {
+        const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
+        // The sequence counts every change, so this holds ownership, status and document still.
+        const UNCHANGED: &str = "#sequence = :seen";
+
+        let seen = |before: &Flow| AttributeValue::N(before.sequence.to_string());
+        if let Some(before) = before.filter(|_| is_flow) {
+            let update = update::difference(&item::live_item(before)?, head)
+                .condition_expression(UNCHANGED)
+                .expression_attribute_names("#sequence", "sequence")
+                .expression_attribute_values(":seen", seen(before))
+                .return_values_on_condition_check_failure(OLD);
+            return self.update_item(update);
+        }
+        let put = Put::builder().table_name(&self.table).set_item(Some(head));
+        let put = match before {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => put
+                .condition_expression(UNCHANGED)
+                .expression_attribute_names("#sequence", "sequence")
+                .expression_attribute_values(":seen", seen(before)),
+        };
+        let put = put.return_values_on_condition_check_failure(OLD).build().map_err(refused)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// What newer versions have written in the listing rows that the deletion of a flow, or its undoing, puts
+    /// elsewhere, by the partitions they come to. One call, none for any other change.
+    async fn carried(
+        &self,
+        before: Option<&Flow>,
+        after: Option<&Flow>,
+    ) -> Result<HashMap<String, Item>, Error> {
+        let moved = before.zip(after).filter(|(a, b)| a.deletion.is_some() != b.deletion.is_some());
+        let Some((before, after)) = moved else { return Ok(HashMap::new()) };
+        let listing = |flow| Row::all_of(flow).into_iter().filter(Row::is_listing).collect::<Vec<_>>();
+        let (old, new) = (listing(before), listing(after));
+        let mut stored = self.batch_items(old.iter().map(Row::key).collect(), None).await?;
+        let mut carried = HashMap::new();
+        // Nothing but the place is another one, so both are in the same order.
+        for (old, new) in old.iter().zip(new) {
+            if let Some(place) = stored.iter().position(|item| is_of(item, &old.pk)) {
+                carried.insert(new.pk, update::unknown(stored.swap_remove(place), &old.item()?));
+            }
+        }
+        Ok(carried)
+    }
+
+    /// What a change makes of the listing rows; those that are put elsewhere take this along.
     fn write_rows(
         &self,
         before: Option<&Flow>,
         after: Option<&Flow>,
+        mut carried: HashMap<String, Item>,
     ) -> Result<Vec<TransactWriteItem>, Error> {
         let rows = after.map(Row::all_of).unwrap_or_default();
         let old_rows = before.map(Row::all_of).unwrap_or_default();
@@ -410,7 +458,15 @@ impl Store {
         }
         let mut writes = Vec::new();
         for row in rows.iter().filter(|row| !old_rows.contains(row)) {
-            writes.push(self.put_item(row.item()?)?);
+            if let Some(old) = old_rows.iter().find(|old| old.pk == row.pk) {
+                writes.push(self.update_item(update::difference(&old.item()?, row.item()?))?);
+                continue;
+            }
+            let mut item = row.item()?;
+            for (name, value) in carried.remove(&row.pk).unwrap_or_default() {
+                item.entry(name).or_insert(value);
+            }
+            writes.push(self.put_item(item)?);
         }
         for row in gone() {
             let delete = Delete::builder()
@@ -425,8 +481,13 @@ impl Store {
 
     /// Writes an item whatever was there.
     fn put_item(&self, item: Item) -> Result<TransactWriteItem, Error> {
-        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(refused)?;
-        Ok(TransactWriteItem::builder().put(put).build())
+        let put = Put::builder().table_name(&self.table).set_item(Some(size::fits(item)?));
+        Ok(TransactWriteItem::builder().put(put.build().map_err(refused)?).build())
+    }
+
+    fn update_item(&self, update: UpdateBuilder) -> Result<TransactWriteItem, Error> {
+        let update = update.table_name(&self.table).build().map_err(refused)?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     /// A question to one partition, whose answer has all that was written before it.
@@ -583,6 +644,10 @@ fn refused_secrets(
         }
     }
     Error::UnknownSecrets(after.unknown_secrets(before, &unknown))
+}
+
+fn is_of(item: &Item, partition: &str) -> bool {
+    item.get("pk").and_then(|pk| pk.as_s().ok()).is_some_and(|pk| pk == partition)
 }
 
 fn refused(failure: aws_sdk_dynamodb::error::BuildError) -> Error {

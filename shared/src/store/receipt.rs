@@ -8,13 +8,11 @@ use aws_lc_rs::error::Unspecified;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Item, Store, Written, item, keys, packing, refused};
+use super::{Error, Item, Store, Written, item, keys, packing, refused, size};
 use crate::flow::Timestamp;
 
 /// For so long the same request has no second effect.
 const KEPT: Duration = Duration::from_hours(24);
-/// DynamoDB takes 400 KB; the rest is for the key.
-const MAX_PACKED_BYTES: usize = 395 * 1024;
 
 /// A request that may come again.
 #[derive(Clone)]
@@ -64,9 +62,6 @@ impl Receipt {
     fn item(&self) -> Result<Item, Error> {
         let json = serde_json::to_vec(&self.answer).map_err(|error| Error::Unreadable(error.into()))?;
         let mut answer = packing::pack(&json)?;
-        if answer.len() > MAX_PACKED_BYTES {
-            return Err(Error::TooLarge);
-        }
         let nonce =
             self.key.cipher()?.seal_in_place_append_tag(Aad::empty(), &mut answer).map_err(unreadable)?;
         self.key.item(answer, nonce.as_ref().to_vec())
@@ -162,7 +157,7 @@ impl Store {
     fn write_new_receipt(&self, item: Item) -> Result<TransactWriteItem, Error> {
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(size::fits(item)?))
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
             .expression_attribute_values(":now", AttributeValue::N(Timestamp::now().seconds().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);

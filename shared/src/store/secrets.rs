@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::item::{self, Row, read, read_head};
 use super::keys::{self, HEAD, Partition};
 use super::list::MAX_BATCH;
-use super::{Error, Item, Receipt, Store, Tombstone, Written, error, passed, refused};
+use super::{Error, Item, Receipt, Store, Tombstone, Written, error, passed, refused, size, update};
 use crate::flow::{Actor, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, Timestamp};
 use crate::secrets::{Secret, SecretOwner};
 
@@ -205,9 +205,18 @@ impl Store {
 
     /// Stores another state of a secret; tells whether it was still as it was `before`. One call.
     pub(crate) async fn replace_secret(&self, before: &Secret, after: &Secret) -> Result<bool, Error> {
-        let mut writes = vec![put(unchanged(self.put(live_item(after)?), before))?];
+        let head = update::difference(&live_item(before)?, size::fits(live_item(after)?)?)
+            .condition_expression("#sequence = :seen")
+            .expression_attribute_names("#sequence", "sequence")
+            .expression_attribute_values(":seen", AttributeValue::N(before.sequence.to_string()));
+        let mut writes = vec![self.update_item(head)?];
         for owner in &after.owners {
-            writes.push(put(self.put(item::with_key(row_key(owner, after.id), after)?))?);
+            let row = |secret| item::with_key(row_key(owner, after.id), secret);
+            writes.push(if before.owners.contains(owner) {
+                self.update_item(update::difference(&row(before)?, row(after)?))?
+            } else {
+                self.put_item(row(after)?)?
+            });
         }
         for owner in before.owners.iter().filter(|owner| !after.owners.contains(owner)) {
             writes.push(self.delete(row_key(owner, before.id))?);
@@ -253,7 +262,7 @@ impl Store {
         holder: Option<ObjectId>,
         note: &Unsettled,
     ) -> Result<bool, Error> {
-        let tombstone = Tombstone::of(before.id, before.sequence, actor);
+        let tombstone = Tombstone::of(before.id, (before.sequence, before.updated_at), actor);
         let mut head = unchanged(self.put(item::with_key(head_key(before.id), &tombstone)?), before);
         if let Some(operation) = holder {
             head = head

@@ -2,11 +2,12 @@
 //! are written when they are replaced, so a flow that nobody changes costs nothing more.
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use futures_util::future;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, HEAD};
-use super::{Error, Item, Store, error, item};
+use super::{Error, Item, Store, error, item, passed};
 use crate::flow::{Actor, FinalDocument, Flow, FlowId, Timestamp, tag_of};
 
 /// Items deleted at once.
@@ -16,7 +17,7 @@ const CONCURRENCY: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
-    /// Its number, from 1.
+    /// Its number; each is higher than those before.
     pub revision: u64,
     /// Who made it.
     pub author: Actor,
@@ -69,6 +70,12 @@ struct BodyItem {
 }
 
 impl Version {
+    /// Whether none was before it: every change of a document says what it was.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.summary.is_none()
+    }
+
     /// The version that a flow is now.
     ///
     /// # Errors
@@ -103,15 +110,11 @@ impl Store {
         Ok([self.put_item(version)?, self.put_item(body)?])
     }
 
-    /// One page of the versions that a flow was before this one, the newest first. One call, none when
-    /// there are none.
+    /// One page of the versions that a flow was before this one, the newest first. One call.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn versions(&self, id: FlowId, before: u64, size: usize) -> Result<VersionPage, Error> {
-        if before <= 1 {
-            return Ok(VersionPage { versions: Vec::new(), next: None });
-        }
         let call = self
             .client
             .query()
@@ -119,7 +122,7 @@ impl Store {
             .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
             .expression_attribute_values(":pk", AttributeValue::S(keys::flow(id)))
             .expression_attribute_values(":first", AttributeValue::S(keys::version(1)))
-            .expression_attribute_values(":last", AttributeValue::S(keys::version(before - 1)))
+            .expression_attribute_values(":last", AttributeValue::S(keys::version(before.saturating_sub(1))))
             .scan_index_forward(false)
             // One more than the page, to know whether there is a next one.
             .limit(i32::try_from(size + 1).unwrap_or(i32::MAX))
@@ -198,12 +201,19 @@ impl Store {
                 key.sk != HEAD && key.replaced_at.is_some_and(|replaced_at| replaced_at <= replaced_until)
             });
             let keys: Vec<Item> = keys.map(|key| keys::item(&keys::flow(id), &key.sk)).collect();
-            erased += keys.len();
+            let until = AttributeValue::N(replaced_until.millis().to_string());
             let deletions = keys.into_iter().map(|key| {
                 let call = self.client.delete_item().table_name(&self.table).set_key(Some(key));
-                async move { call.send().await.map(drop).map_err(error) }
+                // A document that is written again meanwhile is of a flow that is there.
+                let call = call
+                    .condition_expression("replacedAt <= :until")
+                    .expression_attribute_values(":until", until.clone());
+                async move { passed(call.send().await) }
             });
-            stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+            let deletions = stream::iter(deletions).buffer_unordered(CONCURRENCY);
+            let deleted =
+                deletions.try_filter(|passed| future::ready(*passed)).try_collect::<Vec<_>>().await?;
+            erased += deleted.len();
             start = output.last_evaluated_key;
             if start.is_none() {
                 return Ok(erased);
