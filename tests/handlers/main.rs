@@ -18,6 +18,7 @@ mod metrics;
 mod publishing;
 mod reconciling;
 mod retries;
+mod secret_values;
 mod secrets;
 mod stack;
 mod tables;

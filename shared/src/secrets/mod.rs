@@ -2,7 +2,9 @@
 //! transaction covers both, so each change of a value notes itself in the table before it begins
 //! (`Unsettled`); whatever is left half done is found by its note and settled.
 
+mod read;
 mod secret;
+mod tree;
 mod value;
 mod vault;
 
@@ -14,6 +16,7 @@ use crate::identity::Caller;
 use crate::store::{self, Receipt, SecretRead, Store, Unsettled};
 
 pub use secret::{OwnerType, Secret, SecretOwner, SecretView};
+pub use tree::Tree;
 pub use value::{SecretType, SecretValue};
 pub use vault::{Recovery, Vault, VaultError, VaultSettings};
 
