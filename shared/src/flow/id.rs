@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -56,6 +57,16 @@ impl ObjectId {
         let (head, rest) = bytes.split_at_mut(4);
         head.copy_from_slice(&seconds.to_be_bytes());
         rest.copy_from_slice(&((time.millis() % 1000) << 54).to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The id that is to this one as if it had been generated so many seconds later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let Self(mut bytes) = self;
+        let (head, _) = bytes.split_at_mut(4);
+        let seconds = self.timestamp().plus(duration).seconds();
+        head.copy_from_slice(&u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
         Self(bytes)
     }
 
