@@ -60,7 +60,7 @@ impl ObjectId {
         Self(bytes)
     }
 
-    /// The id that is to this one as if it had been generated so many seconds later.
+    /// This id as if it had been generated so much later, in whole seconds.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let Self(mut bytes) = self;
