@@ -331,9 +331,9 @@ class Values:
         return self("PATCH", f"/secrets/{id}", {"value": {"username": "u", "passphrase": str(time.time_ns())}})[0]
 
     def notes(self):
-        """What is noted as half done."""
-        return self.dynamodb.query(TableName=self.stack.outputs()["TableName"], KeyConditionExpression="pk = :pk",
-                                   ExpressionAttributeValues={":pk": {"S": "UNSETTLED"}})["Items"]
+        """What is noted as half done; not what is due in days."""
+        return self.dynamodb.query(TableName=self.stack.outputs()["TableName"], KeyConditionExpression="pk = :pk AND sk < :later",
+                                   ExpressionAttributeValues={":pk": {"S": "UNSETTLED"}, ":later": {"S": f"{int(time.time()) + 3600:08x}"}})["Items"]
 
     def kept(self):
         """The ids of secrets whose values can be had."""

@@ -22,6 +22,7 @@ mod ownership;
 mod publishing;
 mod reconciling;
 mod retries;
+mod secret_values;
 mod secrets;
 mod stack;
 mod tables;

@@ -1,11 +1,14 @@
 //! Secrets on bad days: crashes between any two calls, two changes at once, and values that are to be
 //! found nowhere but in Secrets Manager.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::aws::SECRETS_PREFIX;
 use serde_json::{Value, json};
+use shared::flow::{ObjectId, Timestamp};
+use shared::secrets::Recovery;
 use tests::{ALL, complete_flow};
 
 use crate::log::Log;
@@ -54,13 +57,14 @@ async fn items(stack: &Stack) -> Vec<BTreeMap<String, AttributeValue>> {
 
 /// After a sweep the table and Secrets Manager say the same, and nothing is half done.
 async fn check_settled(stack: &Stack, what: &str) {
+    let notes = stack.partition("UNSETTLED").await;
+    assert!(notes.keys().all(|note| *note > soon()), "{what}: {notes:?}");
     let text = |item: &BTreeMap<String, AttributeValue>, name: &str| -> String {
         item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
     };
     let items = items(stack).await;
     let mut live = BTreeMap::new();
     for item in &items {
-        assert_ne!(text(item, "pk"), "UNSETTLED", "{what}");
         if text(item, "pk").starts_with("SECRET#")
             && text(item, "sk") == "HEAD"
             && !item.contains_key("deletedAt")
@@ -86,6 +90,18 @@ async fn check_settled(stack: &Stack, what: &str) {
         assert!(pending.clone().all(|(_, version)| version == current), "{what}: {value:?}");
     }
     assert!(values.is_empty(), "{what}: nobody's: {:?}", values.keys());
+}
+
+/// How long a value can be restored.
+const WINDOW: Duration = Duration::from_hours(7 * 24);
+
+/// The id of a note that was due until a day from now.
+fn soon() -> String {
+    ObjectId::at(Timestamp::now().plus(Duration::from_hours(24))).to_string()
+}
+
+async fn owner_is_deleted(stack: &Stack, id: &str) {
+    stack.deliver("on-identity-deleted", "iam.user.deleted", json!({"id": id})).await.unwrap();
 }
 
 #[tokio::test]
@@ -187,11 +203,118 @@ async fn a_crash_after_any_call_for_a_deleted_user_leaves_nothing_of_its_secrets
         stack.functions.invoke("on-identity-deleted", event).await.unwrap();
         stack.sweep().await;
         check_settled(&stack, &format!("deleted user, {calls} calls")).await;
+        let values = stack.secrets_manager.all();
+        assert!(values.values().all(|value| value.is_deleted), "not destroyed before its time: {values:?}");
+        stack.invoke_later("sweep-secrets", WINDOW + Duration::from_hours(1)).await;
         assert!(stack.secrets_manager.all().is_empty(), "destroyed, not only deleted");
+        assert!(stack.partition("UNSETTLED").await.is_empty(), "and nothing is left to do");
         if !crashed {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_last_owners_secrets_can_be_restored_within_the_window_and_are_destroyed_after_it() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let [restored, forgotten, put_back] = [
+        create(&stack, &anna, "a").await,
+        create(&stack, &anna, "b").await,
+        create(&stack, &anna, "c").await,
+    ];
+    let copy: Vec<_> = items(&stack)
+        .await
+        .into_iter()
+        .filter(|item| item.get("id").and_then(|id| id.as_s().ok()) == Some(&put_back))
+        .collect();
+    owner_is_deleted(&stack, "anna").await;
+    assert_eq!(passphrase(&stack, &restored).await, None);
+    assert!(stack.secrets_manager.all().values().all(|value| value.is_deleted));
+    // An operator finds them: what is destroyed when, as docs/operations.md says.
+    let due = Timestamp::now().plus(WINDOW);
+    let notes = stack.partition("UNSETTLED").await;
+    let found: BTreeSet<_> = notes.values().map(|note| note["secret"].as_s().unwrap().clone()).collect();
+    assert_eq!(found, [restored.clone(), forgotten.clone(), put_back.clone()].into());
+    for note in notes.keys() {
+        let time = note.parse::<ObjectId>().unwrap().timestamp();
+        assert!(time <= due && due.since(time) < Duration::from_mins(10), "{time}");
+    }
+    // The value alone comes back for a while only; with the rest it is a secret as any other.
+    for id in [&restored, &put_back] {
+        stack.secrets_manager.restore(&format!("{SECRETS_PREFIX}{id}"));
+    }
+    for item in copy {
+        stack
+            .client
+            .put_item()
+            .table_name(&stack.table)
+            .set_item(Some(item.into_iter().collect()))
+            .send()
+            .await
+            .unwrap();
+    }
+    stack.invoke_later("sweep-secrets", WINDOW - Duration::from_hours(1)).await;
+    assert_eq!(stack.secrets_manager.all().len(), 3, "not before their time");
+    stack.invoke_later("sweep-secrets", WINDOW + Duration::from_hours(1)).await;
+    let left: Vec<_> = stack.secrets_manager.all().into_keys().collect();
+    assert_eq!(left, [format!("{SECRETS_PREFIX}{put_back}")]);
+    assert_eq!(passphrase(&stack, &put_back).await.as_deref(), Some("c"));
+    check_settled(&stack, "put back").await;
+}
+
+#[tokio::test]
+async fn without_a_window_a_last_owners_secrets_are_destroyed_at_once() {
+    let stack = Stack::start_with(Recovery::None).await;
+    create(&stack, &stack.token("anna", "acme", ALL), "p").await;
+    owner_is_deleted(&stack, "anna").await;
+    assert!(stack.secrets_manager.all().is_empty());
+    assert!(stack.partition("UNSETTLED").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_for_any_other_reason_is_no_deletion() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let managed = || {
+        let message = "You can't perform this operation: the secret is managed by another service.";
+        Fault::Answer(400, json!({"__type": "InvalidRequestException", "message": message}))
+    };
+    let id = create(&stack, &anna, "p").await;
+    stack.vault.fail([managed()]);
+    let (status, _) = stack.request("delete-secret", "DELETE /secrets/{id}", &id, &anna, Value::Null).await;
+    assert_eq!(status, 204, "gone for clients");
+    // The sweep looks whether it is, and fails until it is.
+    stack.vault.fail([managed()]);
+    let event = json!({"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event", "account": "1",
+        "time": Timestamp::now().plus(Duration::from_hours(1)).to_string(), "region": "r", "resources": [], "detail": {}});
+    assert!(stack.functions.invoke("sweep-secrets", event).await.is_err());
+    assert!(!stack.secrets_manager.all()[&format!("{SECRETS_PREFIX}{id}")].is_deleted);
+    assert_eq!(stack.partition("UNSETTLED").await.len(), 1, "its note is left");
+    stack.sweep().await;
+    check_settled(&stack, "refused").await;
+    // What is deleted already is believed.
+    let id = create(&stack, &anna, "p").await;
+    stack.vault.fail([Fault::LostAnswer]);
+    stack.request("delete-secret", "DELETE /secrets/{id}", &id, &anna, Value::Null).await;
+    stack.sweep().await;
+    check_settled(&stack, "deleted twice").await;
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_changed_is_not_taken_for_changed_by_others() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let id = create(&stack, &anna, "p").await;
+    let refused = json!({"__type": "InvalidRequestException", "message": "managed by another service"});
+    stack
+        .vault
+        .fail((0..20).map(|n| if n % 2 == 0 { Fault::Pass } else { Fault::Answer(400, refused.clone()) }));
+    assert_eq!(patch(&stack, &anna, &id, "q").await, 500);
+    stack.vault.fail([]);
+    stack.sweep().await;
+    check_settled(&stack, "not changed").await;
+    assert_eq!(passphrase(&stack, &id).await.as_deref(), Some("p"));
 }
 
 #[tokio::test]

@@ -57,6 +57,11 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Recovery::Days(7)).await
+    }
+
+    /// With values that can be restored for so long after they were deleted.
+    pub(crate) async fn start_with(recovery: Recovery) -> Self {
         let (bus, arrivals) = Bus::new();
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
@@ -86,8 +91,7 @@ impl Stack {
             keys: KeySource::Inline(issuer.jwks()),
             tenant_claim: "tenant".into(),
         };
-        let settings =
-            VaultSettings { prefix: SECRETS_PREFIX.into(), kms_key: None, recovery: Recovery::Days(7) };
+        let settings = VaultSettings { prefix: SECRETS_PREFIX.into(), kms_key: None, recovery };
         let vault = Vault::with_client(
             aws_sdk_secretsmanager::Client::from_conf(
                 aws_sdk_secretsmanager::config::Builder::from(&values).interceptor(calls.clone()).build(),

@@ -97,6 +97,13 @@ impl SecretsManager {
         self.lock().clone()
     }
 
+    /// Takes back that this secret was deleted.
+    pub fn restore(&self, name: &str) {
+        if let Some(secret) = self.lock().get_mut(name) {
+            secret.is_deleted = false;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,7 +139,12 @@ impl SecretsManager {
                 let labelled = secret.versions.iter().filter(|(_, version)| !version.labels.is_empty());
                 let labels: BTreeMap<_, _> =
                     labelled.map(|(id, version)| (id, version.labels.clone())).collect();
-                return Ok(json!({"ARN": arn, "Name": name, "VersionIdsToStages": labels}));
+                let mut answer = json!({"ARN": arn, "Name": name, "VersionIdsToStages": labels});
+                if secret.is_deleted {
+                    // Nobody asks when.
+                    answer["DeletedDate"] = 0.into();
+                }
+                return Ok(answer);
             }
             "CreateSecret" => {
                 let version = text("ClientRequestToken").ok_or(PARAMETER)?;
@@ -174,8 +186,8 @@ impl SecretsManager {
                     // Asked to make sure, it does not mind.
                     None if force => return Ok(answer),
                     None => return Err(NOT_FOUND),
-                    Some(secret) if secret.is_deleted => return Err(INVALID),
                     Some(_) if force => None,
+                    Some(secret) if secret.is_deleted => return Err(INVALID),
                     Some(secret) => Some(Stored { is_deleted: true, ..secret }),
                 }
             }

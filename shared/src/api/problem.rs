@@ -541,7 +541,9 @@ impl From<SecretError> for Problem {
             }
             SecretError::Store(error) => error.into(),
             SecretError::Vault(VaultError::Unavailable(_)) => Self::Unavailable(error.into()),
-            SecretError::Vault(VaultError::Missing | VaultError::Refused(_)) => Self::Internal(error.into()),
+            SecretError::Vault(VaultError::Missing | VaultError::State(_) | VaultError::Refused(_)) => {
+                Self::Internal(error.into())
+            }
         }
     }
 }

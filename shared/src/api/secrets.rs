@@ -3,19 +3,19 @@
 use aws_config::SdkConfig;
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Map;
 
 use super::cursor;
 use super::list::{flow_cursor, listed, page_meta};
 use super::parameters::Parameters;
 use super::problem::Use;
-use super::respond::json as answer;
+use super::respond::{body, enveloped};
 use super::warm_up::open;
 use super::{OpenError, Problem, Request, Response, authenticate, id, require, scope};
 use crate::config::Config;
 use crate::flow::{Flow, FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
-use crate::secrets::{Secret, SecretView, Secrets};
+use crate::secrets::{Secret, SecretView, Secrets, Tree};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
 
 /// What the secrets' routes share: who calls, the table, and Secrets Manager.
@@ -112,8 +112,9 @@ pub fn secrets_response(
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn secret_response(status: StatusCode, secret: &Secret, value: Value) -> Result<Response, Problem> {
-    let mut response = answer(status, &json!({"data": SecretView::new(secret, Some(value)), "meta": {}}))?;
+pub fn secret_response(status: StatusCode, secret: &Secret, value: Tree) -> Result<Response, Problem> {
+    let data = serde_json::to_string(&SecretView::new(secret, Some(value)))?;
+    let mut response = body(status, enveloped(&data, &Map::new())?);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::CREATED

@@ -14,28 +14,28 @@ use super::{Fields, read_fields};
 const MAX_ECHO: usize = 100;
 
 /// Reads the members of one JSON object and collects what is wrong with them.
-pub(crate) struct Reader<'a, 'f> {
-    pub(crate) fields: Fields<'a>,
-    pub(crate) pointer: String,
-    pub(crate) faults: &'f mut Vec<Fault>,
+pub(super) struct Reader<'a, 'f> {
+    pub(super) fields: Fields<'a>,
+    pub(super) pointer: String,
+    pub(super) faults: &'f mut Vec<Fault>,
 }
 
 impl<'a> Reader<'a, '_> {
-    pub(crate) fn raw(&self, name: &str) -> Option<&'a RawValue> {
+    pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
         self.fields.get(name).copied()
     }
 
-    pub(crate) fn pointer(&self, name: &str) -> String {
+    pub(super) fn pointer(&self, name: &str) -> String {
         format!("{}/{name}", self.pointer)
     }
 
-    pub(crate) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
         let pointer = self.pointer(name);
         self.faults.push(Fault { message: message.into(), reason, pointer });
     }
 
     /// A string of at most `max` characters, or a scalar as its text.
-    pub(crate) fn string(&mut self, name: &str, max: usize) -> Field<String> {
+    pub(super) fn string(&mut self, name: &str, max: usize) -> Field<String> {
         self.string_at(name, name, max)
     }
 
@@ -69,7 +69,7 @@ impl<'a> Reader<'a, '_> {
         Field::Value(text)
     }
 
-    pub(crate) fn id<T: FromStr>(&mut self, name: &str) -> Field<T> {
+    pub(super) fn id<T: FromStr>(&mut self, name: &str) -> Field<T> {
         let Some(raw) = self.raw(name) else {
             return Field::Absent;
         };
@@ -92,7 +92,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The object under `name`, to be read in its turn.
-    pub(crate) fn object(&mut self, name: &str) -> Field<Fields<'a>> {
+    pub(super) fn object(&mut self, name: &str) -> Field<Fields<'a>> {
         let Some(raw) = self.raw(name) else {
             return Field::Absent;
         };
@@ -108,7 +108,7 @@ impl<'a> Reader<'a, '_> {
 
     /// The elements of the array under `name`, each with its place. A single object counts as an
     /// array of one where `wrap` says so.
-    pub(crate) fn elements(&mut self, name: &str, wrap: bool) -> Field<Vec<(String, &'a RawValue)>> {
+    pub(super) fn elements(&mut self, name: &str, wrap: bool) -> Field<Vec<(String, &'a RawValue)>> {
         let Some(raw) = self.raw(name) else { return Field::Absent };
         match kind(raw) {
             "null" => Field::Null,
@@ -126,7 +126,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// A reader of one element; `null` counts as an empty object, so that every rule is applied to it.
-    pub(crate) fn element<'b>(
+    pub(super) fn element<'b>(
         &mut self,
         list: &str,
         place: &str,

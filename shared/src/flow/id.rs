@@ -60,6 +60,16 @@ impl ObjectId {
         Self(bytes)
     }
 
+    /// This id as if it had been generated so much later, in whole seconds.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let Self(mut bytes) = self;
+        let (head, _) = bytes.split_at_mut(4);
+        let seconds = self.timestamp().plus(duration).seconds();
+        head.copy_from_slice(&u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
+        Self(bytes)
+    }
+
     /// When this id was generated, to the millisecond for our own ids.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {

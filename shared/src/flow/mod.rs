@@ -15,7 +15,6 @@ mod schedule;
 mod time;
 mod view;
 
-pub(crate) use cast::Reader;
 pub use credentials::CredentialCheck;
 pub use diff::{Difference, json_patch};
 pub(crate) use document::tag_of;

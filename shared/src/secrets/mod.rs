@@ -2,7 +2,9 @@
 //! transaction covers both, so each change of a value notes itself in the table before it begins
 //! (`Unsettled`); whatever is left half done is found by its note and settled.
 
+mod read;
 mod secret;
+mod tree;
 mod value;
 mod vault;
 
@@ -14,6 +16,7 @@ use crate::identity::Caller;
 use crate::store::{self, Receipt, SecretRead, Store, Unsettled};
 
 pub use secret::{OwnerType, Secret, SecretOwner, SecretView};
+pub use tree::Tree;
 pub use value::{SecretType, SecretValue};
 pub use vault::{Recovery, Vault, VaultError, VaultSettings};
 
@@ -109,7 +112,9 @@ impl Secrets {
             match self.vault.read(&secret).await {
                 Ok((value, is_current)) => return Ok((secret, value, is_current)),
                 // It was deleted, or got another value, in between.
-                Err(VaultError::Missing) if attempt < ATTEMPTS && self.has_changed(&secret).await? => {
+                Err(VaultError::Missing | VaultError::State(_))
+                    if attempt < ATTEMPTS && self.has_changed(&secret).await? =>
+                {
                     attempt += 1;
                 }
                 Err(error) => return Err(error.into()),
@@ -176,6 +181,7 @@ impl Secrets {
     ) -> Result<(Secret, SecretValue), SecretError> {
         let note = Unsettled::of(id);
         let mut is_noted = false;
+        let mut refusal = None;
         for _ in 0..ATTEMPTS {
             let (before, stored, is_current) = self.read(caller, id).await?;
             let Some((next, value)) = before.patch(caller, fields.clone(), &stored)? else {
@@ -195,8 +201,11 @@ impl Secrets {
                     self.vault.put(&next, &value).await
                 };
                 match put.await {
-                    // It was deleted in between, or is about to be.
-                    Err(VaultError::Missing) => continue,
+                    // Was it deleted in between? The next look at it tells.
+                    Err(error @ (VaultError::Missing | VaultError::State(_))) => {
+                        refusal = Some(error);
+                        continue;
+                    }
                     result => result?,
                 }
             }
@@ -209,7 +218,8 @@ impl Secrets {
             }
             return Ok((next, value));
         }
-        Err(store::Error::Unavailable("others change the secret all the time".into()).into())
+        let overtaken = store::Error::Unavailable("others change the secret all the time".into());
+        Err(refusal.map_or_else(|| overtaken.into(), SecretError::from))
     }
 
     /// Whether [`Self::update`] would be refused. Two calls.
@@ -253,7 +263,11 @@ impl Secrets {
                 self.store.release_secret(&secret, note.operation).await?;
                 return Err(SecretError::InUse(users));
             }
-            if self.store.delete_secret(&secret, caller.into(), Some(note.operation), &note).await? {
+            if self
+                .store
+                .delete_secret(&secret, caller.into(), Some(note.operation), std::slice::from_ref(&note))
+                .await?
+            {
                 let deleted = self.vault.delete(id).await;
                 self.done(&note, deleted).await;
                 return Ok(());
@@ -262,7 +276,8 @@ impl Secrets {
         Err(store::Error::Unavailable("others change the secret all the time".into()).into())
     }
 
-    /// Takes an owner off a secret. One that is left without any is destroyed, even if flows use it.
+    /// Takes an owner off a secret. One that is left without any is deleted, even if flows use it, and its
+    /// value destroyed when it cannot be restored any more, whoever has restored it by then.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -276,19 +291,22 @@ impl Secrets {
                 }
                 continue;
             }
-            let note = Unsettled { destroy: true, ..Unsettled::of(id) };
-            if self.store.delete_secret(&before, Actor::platform(), None, &note).await? {
+            let window = self.vault.window();
+            let note = Unsettled { destroy: window.is_none(), ..Unsettled::of(id) };
+            let mut notes = vec![note.clone()];
+            notes.extend(window.map(|window| Unsettled::destruction(id, window)));
+            if self.store.delete_secret(&before, Actor::platform(), None, &notes).await? {
                 // What fails here is tried again by the sweep; the event need not come again for it.
-                let destroyed = self.vault.destroy(id).await;
-                self.done(&note, destroyed).await;
+                let deleted = self.vault.delete(id).await;
+                self.done(&note, deleted).await;
                 return Ok(());
             }
         }
         Err(store::Error::Unavailable("others change the secret all the time".into()).into())
     }
 
-    /// Settles changes that were begun before this id was made and are not known to have ended; gives
-    /// how many. Those that fail are left for the next time.
+    /// Settles changes that were begun, or due, before this id was made and are not known to have ended;
+    /// gives how many. Those that fail are left for the next time.
     ///
     /// # Errors
     /// The last failure, after all were tried.
@@ -313,10 +331,22 @@ impl Secrets {
     async fn settle(&self, note: &Unsettled) -> Result<(), SecretError> {
         match self.store.secret(note.secret).await? {
             Some(secret) => self.vault.settle(secret.id, secret.version).await?,
-            None if note.destroy => self.vault.destroy(note.secret).await?,
-            None => self.vault.delete(note.secret).await?,
+            None => self.clear(note).await?,
         }
         Ok(self.store.forget_unsettled(note).await?)
+    }
+
+    /// Deletes a value that is nobody's.
+    async fn clear(&self, note: &Unsettled) -> Result<(), VaultError> {
+        let deleted = if note.destroy {
+            self.vault.destroy(note.secret).await
+        } else {
+            self.vault.delete(note.secret).await
+        };
+        match deleted {
+            Err(VaultError::State(_)) if self.vault.is_deleted(note.secret).await? => Ok(()),
+            deleted => deleted,
+        }
     }
 
     /// Ends a change that is made: what went wrong after that is settled by the sweep.

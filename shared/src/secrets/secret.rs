@@ -1,15 +1,17 @@
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::read::Reader;
+use super::tree::Tree;
 use super::value::TooLarge;
 use super::{SecretError, SecretType, SecretValue};
 use crate::flow::{
-    Actor, Fault, Field, Fields, MAX_OWNERS, ObjectId, Reader, SecretId, Timestamp, read_fields,
+    Actor, Fault, Field, Fields, MAX_OWNERS, ObjectId, SecretId, Timestamp, bounded, read_fields,
 };
 use crate::identity::Caller;
 
-const MAX_TEXT: usize = 256;
+/// Faults reported of one body.
+const MAX_FAULTS: usize = 100;
 
 /// Whether an owner is a user or a tenant. Unlike those of flows, owners of secrets are told apart by
 /// it: nobody can put a secret into the list of a tenant by calling it a user.
@@ -92,7 +94,8 @@ struct Draft<'a> {
     name: Field<String>,
     kind: Option<SecretType>,
     domain: Field<String>,
-    owners: Option<Vec<SecretOwner>>,
+    /// Each once, with its place in the body.
+    owners: Option<Vec<(String, SecretOwner)>>,
     value: Option<&'a RawValue>,
     /// Where in the body all this is.
     pointer: &'static str,
@@ -107,7 +110,7 @@ impl<'a> Draft<'a> {
         let mut faults = Vec::new();
         let mut reader =
             Reader { fields: wrapped.unwrap_or(fields), pointer: pointer.into(), faults: &mut faults };
-        let name = reader.string("name", MAX_TEXT);
+        let name = reader.text("name");
         if matches!(name, Field::Null) || name.value().is_some_and(|name| name.trim().is_empty()) {
             reader.fault("name", "secret.name.required", "Secrets require a name.");
         }
@@ -122,7 +125,7 @@ impl<'a> Draft<'a> {
             }
             kind
         });
-        let domain = reader.string("domain", MAX_TEXT);
+        let domain = reader.text("domain");
         let owners = read_owners(&mut reader);
         let value = reader.raw("value");
         Self { name, kind, domain, owners, value, pointer, faults }
@@ -140,23 +143,31 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Tenants among the owners must be the caller's or have been there: nobody puts secrets into the
-    /// list of another tenant.
-    fn check_owners(&mut self, caller: &Caller, before: &[SecretOwner]) {
-        let owners = self.owners.iter().flatten().enumerate();
-        let foreign = owners.filter(|(_, owner)| {
-            owner.kind == OwnerType::Tenant
+    /// The owners that the body names. Tenants among them must be the caller's or have been there: nobody
+    /// puts secrets into the list of another tenant.
+    fn owners(&mut self, caller: &Caller, before: &[SecretOwner]) -> Option<Vec<SecretOwner>> {
+        let owners = self.owners.take()?;
+        for (place, owner) in &owners {
+            if owner.kind == OwnerType::Tenant
                 && Some(owner.id.as_str()) != caller.tenant.as_deref()
                 && !before.contains(owner)
-        });
-        let foreign: Vec<_> = foreign.map(|(index, _)| format!("owners/{index}/id")).collect();
-        for place in foreign {
-            self.fault(&place, "owner.tenant.foreign", "Owners is not valid");
+            {
+                self.fault(&format!("{place}/id"), "owner.tenant.foreign", "Owners is not valid");
+            }
         }
-        if self.owners.as_ref().is_some_and(|owners| owners.len() > MAX_OWNERS) {
+        Some(owners.into_iter().map(|(_, owner)| owner).collect())
+    }
+
+    /// The owners as they are to be must not be too many.
+    fn check_count(&mut self, owners: &[SecretOwner]) {
+        if owners.len() > MAX_OWNERS {
             let message = format!("Secrets can have at most {MAX_OWNERS} owners.");
             self.fault("owners", "secret.owners.too_many", &message);
         }
+    }
+
+    fn invalid(self) -> SecretError {
+        SecretError::Invalid(bounded(self.faults, MAX_FAULTS))
     }
 
     fn value(
@@ -171,28 +182,32 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn read_owners(reader: &mut Reader<'_, '_>) -> Option<Vec<SecretOwner>> {
-    let Field::Value(elements) = reader.elements("owners", false) else { return None };
-    let mut owners = Vec::new();
-    for (place, raw) in elements.into_iter().take(MAX_OWNERS + 1) {
-        let Some(mut owner) = reader.element("owners", &place, raw) else { continue };
-        let kind =
-            match owner.string("type", MAX_TEXT).value().map(|kind| kind.to_ascii_uppercase()).as_deref() {
-                Some("USER") => Some(OwnerType::User),
-                Some("TENANT") => Some(OwnerType::Tenant),
-                _ => None,
-            };
+fn read_owners(reader: &mut Reader<'_, '_>) -> Option<Vec<(String, SecretOwner)>> {
+    let elements = reader.elements("owners")?;
+    let mut owners: Vec<(String, SecretOwner)> = Vec::new();
+    for (index, raw) in elements.into_iter().enumerate() {
+        // The body is refused, whatever else is in it.
+        if owners.len() > MAX_OWNERS || reader.faults.len() > MAX_FAULTS {
+            break;
+        }
+        let place = format!("owners/{index}");
+        let Some(mut owner) = reader.element(&place, raw) else { continue };
+        let kind = match owner.text("type").value().map(|kind| kind.to_ascii_uppercase()).as_deref() {
+            Some("USER") => Some(OwnerType::User),
+            Some("TENANT") => Some(OwnerType::Tenant),
+            _ => None,
+        };
         if kind.is_none() {
             owner.fault("type", "owner.type.unknown", "Owners have one of these types: USER, TENANT.");
         }
-        let id = owner.string("id", MAX_TEXT).value().cloned().unwrap_or_default();
+        let id = owner.text("id").value().cloned().unwrap_or_default();
         if id.is_empty() {
             owner.fault("id", "owner.id.required", "Secret owners require an id.");
         }
         if let Some(kind) = kind {
             let owner = SecretOwner { id, kind };
-            if !owners.contains(&owner) {
-                owners.push(owner);
+            if owners.iter().all(|(_, other)| *other != owner) {
+                owners.push((place, owner));
             }
         }
     }
@@ -206,7 +221,11 @@ impl Secret {
     /// All faults of the body, or that the value is too large.
     pub fn create(caller: &Caller, fields: Fields<'_>) -> Result<(Self, SecretValue), SecretError> {
         let mut draft = Draft::read(fields);
-        draft.check_owners(caller, &[]);
+        let mut owners = draft.owners(caller, &[]).unwrap_or_default();
+        let first = SecretOwner { id: caller.sub.clone(), kind: OwnerType::User };
+        owners.retain(|owner| *owner != first);
+        owners.insert(0, first);
+        draft.check_count(&owners);
         draft.require("name", draft.name.value().is_some(), "secret.name.required");
         draft.require("type", draft.kind.is_some(), "secret.type.required");
         draft.require("value", draft.value.is_some(), "secret.value.required");
@@ -214,19 +233,15 @@ impl Secret {
             (Some(kind), Some(raw)) => Some((kind, draft.value(kind, raw, None)?)),
             _ => None,
         };
-        let (Field::Value(name), Some((kind, value)), true) = (draft.name, value, draft.faults.is_empty())
+        let (Field::Value(name), Some((kind, value)), true) = (&draft.name, value, draft.faults.is_empty())
         else {
-            return Err(SecretError::Invalid(draft.faults));
+            return Err(draft.invalid());
         };
-        let mut owners = draft.owners.unwrap_or_default();
-        let first = SecretOwner { id: caller.sub.clone(), kind: OwnerType::User };
-        owners.retain(|owner| *owner != first);
-        owners.insert(0, first);
         let id = SecretId::generate();
         let now = id.timestamp();
         let secret = Self {
             id,
-            name,
+            name: name.clone(),
             kind,
             domain: draft.domain.value().cloned(),
             owners,
@@ -252,7 +267,15 @@ impl Secret {
         stored: &SecretValue,
     ) -> Result<Option<(Self, SecretValue)>, SecretError> {
         let mut draft = Draft::read(fields);
-        draft.check_owners(caller, &self.owners);
+        let mut owners = draft.owners(caller, &self.owners);
+        if let Some(owners) = &mut owners {
+            let own: Vec<SecretOwner> = caller.into();
+            if !owners.iter().any(|owner| own.contains(owner)) {
+                // A change cannot leave the caller's side without an owner.
+                owners.extend(own.iter().find(|owner| self.owners.contains(owner)).cloned());
+            }
+            draft.check_count(owners);
+        }
         let kind = draft.kind.unwrap_or(self.kind);
         let value = match draft.value {
             Some(raw) => draft.value(kind, raw, Some(stored))?,
@@ -264,7 +287,7 @@ impl Secret {
             }
         };
         if !draft.faults.is_empty() {
-            return Err(SecretError::Invalid(draft.faults));
+            return Err(draft.invalid());
         }
         let mut next = Self { kind, ..self.clone() };
         if let Field::Value(name) = draft.name {
@@ -274,12 +297,7 @@ impl Secret {
             Field::Absent => {}
             domain => next.domain = domain.value().cloned(),
         }
-        if let Some(mut owners) = draft.owners {
-            let own: Vec<SecretOwner> = caller.into();
-            if !owners.iter().any(|owner| own.contains(owner)) {
-                // A change cannot leave the caller's side without an owner.
-                owners.extend(own.iter().find(|owner| self.owners.contains(owner)).cloned());
-            }
+        if let Some(owners) = owners {
             let sorted = |owners: &[SecretOwner]| {
                 let mut owners = owners.to_vec();
                 owners.sort_unstable();
@@ -322,7 +340,8 @@ impl Secret {
 
     fn changed_by(mut self, actor: Actor) -> Self {
         self.sequence += 1;
-        self.updated_at = Timestamp::now();
+        // Another sandbox's clock may be ahead.
+        self.updated_at = self.updated_at.max(Timestamp::now());
         self.actor = actor;
         self
     }
@@ -342,7 +361,7 @@ pub struct SecretView<'a> {
     domain: Option<&'a str>,
     owners: &'a [SecretOwner],
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    value: Option<Tree>,
     created_at: String,
     updated_at: String,
 }
@@ -350,7 +369,7 @@ pub struct SecretView<'a> {
 impl<'a> SecretView<'a> {
     /// With this of its value, if anything.
     #[must_use]
-    pub fn new(secret: &'a Secret, value: Option<Value>) -> Self {
+    pub fn new(secret: &'a Secret, value: Option<Tree>) -> Self {
         Self {
             upstream_id: secret.id,
             id: secret.id,
@@ -367,7 +386,7 @@ impl<'a> SecretView<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -473,5 +492,18 @@ mod tests {
             faults(patch(&anna, &secret, &json!({"name": null}))),
             [("/name".into(), "secret.name.required")]
         );
+    }
+
+    #[test]
+    fn times_never_fall() {
+        let anna = caller("anna", "acme");
+        let mut secret =
+            create(&anna, &simple(&json!({"owners": [{"id": "acme", "type": "TENANT"}]}))).unwrap();
+        // By the clock of another sandbox.
+        let ahead = Timestamp::now().plus(std::time::Duration::from_mins(1));
+        secret.0.updated_at = ahead;
+        let (patched, _) = patch(&anna, &secret, &json!({"name": "other"})).unwrap().unwrap();
+        let left = secret.0.without_owner(&secret.0.owners[0]).unwrap();
+        assert_eq!((patched.updated_at, left.updated_at), (ahead, ahead));
     }
 }

@@ -1,6 +1,7 @@
 //! Values in Secrets Manager: one of its secrets each, found by the id alone.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
@@ -16,8 +17,10 @@ const CURRENT: &str = "AWSCURRENT";
 const PENDING: &str = "AWSPENDING";
 const MAX_TAG: usize = 256;
 
-/// Error codes that say that there is no such value: never was, or is to be deleted.
-const MISSING: [&str; 2] = ["ResourceNotFoundException", "InvalidRequestException"];
+const MISSING: &str = "ResourceNotFoundException";
+/// The error code of a value that is to be deleted, and of much else: that another service manages it, or
+/// that it has replicas.
+const STATE: &str = "InvalidRequestException";
 /// Error codes that say "later".
 const PASSING: [&str; 5] = [
     "InternalServiceError",
@@ -53,6 +56,9 @@ pub enum VaultError {
     /// There is no such value.
     #[error("there is no such value")]
     Missing,
+    /// Its state does not allow the call. It may be about to be deleted; [`Vault::is_deleted`] tells.
+    #[error("the state of the value does not allow the call")]
+    State(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Throttled or out of reach; a later attempt may succeed.
     #[error("secrets manager is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -187,6 +193,23 @@ impl Vault {
             .map_err(error)
     }
 
+    /// How long a deleted value can be restored, if it can.
+    pub(super) fn window(&self) -> Option<Duration> {
+        match self.settings.recovery {
+            Recovery::None => None,
+            Recovery::Days(days) => Some(Duration::from_hours(24 * u64::from(days))),
+        }
+    }
+
+    /// Whether there is no such value any more, or it is about to be deleted. One call.
+    pub(super) async fn is_deleted(&self, id: SecretId) -> Result<bool, VaultError> {
+        match self.client.describe_secret().secret_id(self.name(id)).send().await.map_err(error) {
+            Ok(output) => Ok(output.deleted_date.is_some()),
+            Err(VaultError::Missing) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes the value with all its versions; one that is not there is deleted. One call.
     pub(super) async fn delete(&self, id: SecretId) -> Result<(), VaultError> {
         self.delete_with(id, self.settings.recovery).await
@@ -245,7 +268,8 @@ where
 {
     let is_5xx = failure.raw_response().is_some_and(|response| response.status().is_server_error());
     match failure.as_service_error().map(|service| service.code().unwrap_or_default()) {
-        Some(code) if MISSING.contains(&code) => VaultError::Missing,
+        Some(MISSING) => VaultError::Missing,
+        Some(STATE) => VaultError::State(failure.into()),
         Some(code) if is_5xx || PASSING.contains(&code) => VaultError::Unavailable(failure.into()),
         None if !matches!(failure, SdkError::ConstructionFailure(_)) => {
             VaultError::Unavailable(failure.into())

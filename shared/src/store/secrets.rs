@@ -1,6 +1,8 @@
 //! Secrets without their values: a head each, listing rows per owner, notes of what is half done, and
 //! who read a value.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
@@ -42,7 +44,8 @@ impl SecretHead {
     }
 }
 
-/// A change of a value that may be half done. It names itself by an id, and so by its time.
+/// A change of a value that may be half done, or is still to be made. It names itself by an id, and so by
+/// the time when it began or is due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unsettled {
     /// The change.
@@ -50,7 +53,7 @@ pub(crate) struct Unsettled {
     pub(crate) operation: ObjectId,
     /// Of which secret.
     pub(crate) secret: SecretId,
-    /// Whether the value must not be restored if it is deleted.
+    /// Whether the value, if it is nobody's, is destroyed at once: nobody can restore it.
     pub(crate) destroy: bool,
 }
 
@@ -58,6 +61,11 @@ impl Unsettled {
     /// A change that begins now.
     pub(crate) fn of(secret: SecretId) -> Self {
         Self { operation: ObjectId::generate(), secret, destroy: false }
+    }
+
+    /// That the value is to be destroyed this long after now, if it is nobody's then.
+    pub(crate) fn destruction(secret: SecretId, after: Duration) -> Self {
+        Self { operation: ObjectId::generate().plus(after), secret, destroy: true }
     }
 
     fn key(&self) -> Item {
@@ -253,14 +261,14 @@ impl Store {
         passed(call.send().await).map(drop)
     }
 
-    /// Deletes a secret, and notes that its value has to be; tells whether it was still as it was
+    /// Deletes a secret, and notes what has to become of its value; tells whether it was still as it was
     /// `before`, and is still held by this operation if it had to be. One call.
     pub(crate) async fn delete_secret(
         &self,
         before: &Secret,
         actor: Actor,
         holder: Option<ObjectId>,
-        note: &Unsettled,
+        notes: &[Unsettled],
     ) -> Result<bool, Error> {
         let tombstone = Tombstone::of(before.id, (before.sequence, before.updated_at), actor);
         let mut head = unchanged(self.put(item::with_key(head_key(before.id), &tombstone)?), before);
@@ -273,7 +281,9 @@ impl Store {
         for owner in &before.owners {
             writes.push(self.delete(row_key(owner, before.id))?);
         }
-        writes.push(put(self.put(item::with_key(note.key(), note)?))?);
+        for note in notes {
+            writes.push(put(self.put(item::with_key(note.key(), note)?))?);
+        }
         Ok(matches!(self.write(writes).await?, Written::Yes))
     }
 
@@ -290,7 +300,7 @@ impl Store {
         call.send().await.map(drop).map_err(error)
     }
 
-    /// Some of the changes that began before this one and have not been forgotten, the oldest first,
+    /// Some of the changes that began, or were due, before this one and have not been forgotten, the oldest first,
     /// from after `after` on. One call.
     pub(crate) async fn unsettled(
         &self,
