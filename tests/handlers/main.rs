@@ -13,6 +13,7 @@ mod conditions;
 mod deletion;
 mod events;
 mod failures;
+mod identities;
 mod log;
 mod metrics;
 mod publishing;

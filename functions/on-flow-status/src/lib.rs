@@ -2,17 +2,43 @@
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Error, LambdaEvent};
-use shared::events::StatusReport;
+use shared::config::{self, Config, ConfigError};
+use shared::events::{StatusReport, check_source};
 use shared::flow::{Flow, NoEffect};
 use shared::store::{self, Change, Store};
 use shared::telemetry::{Metric, measure};
 
+/// The flows, and who reports on their runs.
+pub struct App {
+    /// The table.
+    pub store: Store,
+    /// The `source` of the orchestrator's events.
+    pub source: String,
+}
+
+impl App {
+    /// Reads the settings of this process and opens its client.
+    ///
+    /// # Errors
+    /// When a setting is missing or makes no sense.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self::new(&config::environment(), Store::from_env()?))
+    }
+
+    /// An app with these settings.
+    #[must_use]
+    pub fn new(config: &Config, store: Store) -> Self {
+        Self { store, source: config.orchestrator_source() }
+    }
+}
+
 /// Applies one report. One that is repeated, late, or of no flow does nothing and is counted.
 ///
 /// # Errors
-/// When the event is not what the contract says, or the table fails: it comes again, and in the end
-/// is set aside.
-pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
+/// When the event is not what the contract says or not the orchestrator's, or the table fails: it comes
+/// again, and in the end is set aside.
+pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(), Error> {
+    check_source(&event.payload.source, &app.source)?;
     let report = StatusReport::read(&event.payload.detail_type, &event.payload.detail)?;
     let mut outcome = ("applied", None);
     let decide = |flow: Option<&Flow>| {
@@ -25,7 +51,7 @@ pub async fn handle(store: &Store, event: LambdaEvent<EventBridgeEvent>) -> Resu
         };
         Ok::<_, store::Error>(Change::from(after.and_then(Result::ok)))
     };
-    store.change(report.flow, decide).await?;
+    app.store.change(report.flow, decide).await?;
     let (outcome, metric) = outcome;
     if let Some(metric) = metric {
         measure(&[(metric, 1)]);

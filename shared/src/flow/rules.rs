@@ -265,6 +265,12 @@ pub const RULES: &[Rule] = &[
         r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"type":"user"}]}"#,
     ),
     Rule::fixed(
+        "owner.deleted",
+        "Nobody becomes an owner who was deleted less than 30 days ago.",
+        "Take the user or the tenant off the owners.",
+        r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"id":"anna","type":"user"}]}"#,
+    ),
+    Rule::fixed(
         "flow.owners.too_many",
         "A flow has at most 20 owners, whoever creates it and their tenant included.",
         "Name a tenant instead of its users.",
@@ -477,8 +483,8 @@ mod tests {
     use crate::flow::{ComponentCheck, CredentialCheck, Document, FinalDocument, Timestamp, read_fields};
 
     /// What no example of this length breaks, or no document by itself.
-    const WITHOUT_EXAMPLE: [&str; 4] =
-        ["flow.size", "flow.too_large", "node.credentials.unknown", "more_faults"];
+    const WITHOUT_EXAMPLE: [&str; 5] =
+        ["flow.size", "flow.too_large", "node.credentials.unknown", "more_faults", "owner.deleted"];
 
     /// What cannot be broken alone.
     const COMPANIONS: [(&str, &str); 4] = [
