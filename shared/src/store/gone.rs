@@ -47,7 +47,7 @@ pub struct Leaving {
 
 impl Leaving {
     fn key(&self) -> Item {
-        keys::item(keys::LEAVING, &keys::identity(name_of(self.owner.kind), &self.owner.id))
+        keys::leaving(name_of(self.owner.kind), &self.owner.id)
     }
 }
 

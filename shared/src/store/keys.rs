@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Item;
 use crate::flow::{FlowId, SecretId};
@@ -63,14 +66,14 @@ pub(super) fn secret(id: SecretId) -> String {
     format!("SECRET#{id}")
 }
 
-/// A user or a tenant in one text.
-pub(super) fn identity(kind: &str, id: &str) -> String {
-    format!("{kind}#{id}")
-}
-
 /// The key of what is remembered of a deleted user or tenant.
 pub(super) fn gone(kind: &str, id: &str) -> Item {
-    item(&format!("GONE#{}", identity(kind, id)), "GONE")
+    item(&format!("GONE#{kind}#{id}"), "GONE")
+}
+
+/// The key of the note of one that may still own something. Ids may be longer than sort keys.
+pub(super) fn leaving(kind: &str, id: &str) -> Item {
+    item(LEAVING, &format!("{kind}#{}", URL_SAFE_NO_PAD.encode(digest(&SHA256, id.as_bytes()))))
 }
 
 /// The partition key of one owner's secrets.
