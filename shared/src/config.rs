@@ -204,6 +204,19 @@ impl Config {
         }
     }
 
+    /// `ORCHESTRATOR_SOURCE`: the `source` of the events that say what became of runs; default
+    /// `component-orchestrator`.
+    #[must_use]
+    pub fn orchestrator_source(&self) -> String {
+        self.optional("ORCHESTRATOR_SOURCE").unwrap_or_else(|| "component-orchestrator".into())
+    }
+
+    /// `IDENTITY_SOURCE`: the `source` of the events that say which users and tenants are gone; default `iam`.
+    #[must_use]
+    pub fn identity_source(&self) -> String {
+        self.optional("IDENTITY_SOURCE").unwrap_or_else(|| "iam".into())
+    }
+
     /// `VERSION_DAYS`: how long a version of a flow is kept after it was replaced; default 365, 0 is for
     /// ever, which is none.
     ///

@@ -151,3 +151,28 @@ async fn an_event_that_says_nothing_blocks_nothing() {
     api.put("flow.started", json!({"id": id})).await;
     api.wait_for_status(&id, &token, "active").await;
 }
+
+#[tokio::test]
+async fn events_that_anybody_puts_on_the_bus_reach_nobody() {
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
+    let token = api.token("anna", "acme", ALL);
+    let (id, _) = started(&api, &token, "x").await;
+    let secret = json!({"name": "n", "type": "API_KEY", "value": {"key": "k"}});
+    let secret = api.post("/secrets", &token, secret).await.id();
+    for source in ["anything.at.all", "flow-repository"] {
+        for name in ["anna", "acme"] {
+            for kind in ["iam.user.deleted", "iam.tenant.deleted"] {
+                api.put_from(source, kind, json!({"id": api.name(name)})).await;
+            }
+        }
+        for kind in ["flow.failed", "flow.started", "flow.stopped"] {
+            api.put_from(source, kind, json!({"id": id})).await;
+        }
+    }
+    // When this has been heeded they would have been.
+    api.deliver(&token, "flow.stopped", json!({"id": "5ca5c44c187c040010a9bb8b"})).await;
+    let flow = api.wait_for_status(&id, &token, "starting").await;
+    assert_eq!(flow.body["data"]["owners"].as_array().unwrap().len(), 2, "{flow:?}");
+    let secret = api.get(&format!("/secrets/{secret}"), &token).await;
+    assert_eq!(secret.status, 200, "{secret:?}");
+}

@@ -190,6 +190,14 @@ async fn all_of_it_works() {
     let events = api.events_until(|events| kinds(events).len() >= steps.len()).await;
     assert_eq!(kinds(&events), steps);
 
+    // A colleague starts a flow, and is gone.
+    let carl = api.token("carl", "acme", ALL);
+    expect(200, api.post(&format!("/flows/{}/start", many[0]), &carl, Value::Null).await);
+    api.wait_for_status(&many[0], &anna, "active").await;
+    api.put("iam.user.deleted", json!({"id": api.name("carl")})).await;
+    let stopped = api.wait_for_status(&many[0], &anna, "inactive").await;
+    assert_eq!(stopped.body["data"]["statusReason"], "The user who started the flow was deleted.");
+
     api.put("iam.user.deleted", json!({"id": api.name("bert")})).await;
     api.until(|| async {
         let flow = api.get(&format!("/flows/{}", many[1]), &anna).await;

@@ -579,7 +579,7 @@ def redrive_and_restore(stack):
         return sum(map(int, sqs.get_queue_attributes(QueueUrl=outputs[queue], AttributeNames=names)["Attributes"].values()))
 
     def report(kind, id):
-        return {"version": "0", "id": "e", "source": "orchestrator", "detail-type": kind, "account": "000000000000", "region": REGION,
+        return {"version": "0", "id": "e", "source": "component-orchestrator", "detail-type": kind, "account": "000000000000", "region": REGION,
                 "time": "2026-11-22T08:05:48Z", "resources": [], "detail": {"id": id, "runId": head(id)["runId"]["S"]}}
 
     def announced(kind, id, seconds=30):
@@ -612,7 +612,13 @@ def redrive_and_restore(stack):
     code, seen = script(stack, "redrive", "undelivered")
     check("an undelivered event reaches its function", code == 0 and flow(running)["status"] == "active", seen)
     check("and leaves its queue", waiting("UndeliveredEventsUrl") == 0)
-    send("UndeliveredEventsUrl", {"detail-type": "flow.started", "detail": "none"})
+    unnamed = report("flow.failed", running) | {"detail": {"id": running}}
+    send("UndeliveredEventsUrl", unnamed)
+    code, seen = script(stack, "redrive", "undelivered")
+    check("a report that names no run is left out", code == 0 and "1 left out" in seen and flow(running)["status"] == "active"
+          and waiting("UndeliveredEventsUrl") == 1, seen)
+    sqs.purge_queue(QueueUrl=outputs["UndeliveredEventsUrl"])
+    send("UndeliveredEventsUrl", report("flow.started", running) | {"detail": {"specversion": "1.0"}})
     code, seen = script(stack, "redrive", "undelivered")
     check("an event that fails again stays, and can be seen", code == 1 and "FAILED" in seen and waiting("UndeliveredEventsUrl") == 1
           and sqs.receive_message(QueueUrl=outputs["UndeliveredEventsUrl"]).get("Messages"), seen)

@@ -1,5 +1,7 @@
 //! What each route costs in calls to the table, held to docs/calls.md.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::flow::Timestamp;
 use tests::{ALL, complete_flow};
@@ -87,6 +89,13 @@ async fn secrets(stack: &Stack, anna: &str, note: &mut impl FnMut(&str)) {
     stack.calls.take();
     assert_eq!(delete().await, 204);
     note("delete a secret");
+    stack.deliver("on-identity-deleted", "iam.user.deleted", json!({"id": "nobody"})).await.unwrap();
+    note("take everything from a deleted user that has nothing");
+    let later = Duration::from_mins(1);
+    stack.invoke_later("on-identity-deleted", later).await;
+    note("the same for the last time");
+    stack.invoke_later("on-identity-deleted", later).await;
+    note("go on with deleted users and tenants, nothing to do");
     stack.sweep().await;
     note("sweep, nothing to do");
     stack.invoke_later("reconcile-flows", LIMIT).await;

@@ -14,6 +14,7 @@ mod conditions;
 mod deletion;
 mod events;
 mod failures;
+mod identities;
 mod largest;
 mod log;
 mod metrics;

@@ -68,7 +68,7 @@ async fn a_request_that_crashes_anywhere_and_comes_again_has_one_effect_and_one_
     let nothing = || (String::new(), complete_flow("x"));
 
     let calls = happens_once(stack, ("create-flow", "POST /flows", 1), async || nothing(), flows).await;
-    assert_eq!(calls, 2, "whether it was answered, all the rest");
+    assert_eq!(calls, 3, "whether it was answered, whether an owner is gone, all the rest");
     let two = async || (String::new(), json!([complete_flow("x"), complete_flow("y")]));
     happens_once(stack, ("create-flow", "POST /flows", 2), two, flows).await;
 
@@ -112,7 +112,10 @@ async fn a_request_that_crashes_anywhere_and_comes_again_has_one_effect_and_one_
     let secret = async || (String::new(), secret.clone());
     let secrets = async |_: &str| total("list-secrets", "GET /secrets").await;
     let calls = happens_once(stack, ("create-secret", "POST /secrets", 1), secret, secrets).await;
-    assert_eq!(calls, 4, "whether it was answered, a note, the value, all the rest");
+    assert_eq!(
+        calls, 5,
+        "whether it was answered, whether an owner is gone, a note, the value, all the rest"
+    );
     let values = stack.secrets_manager.all().into_values().filter(|value| !value.is_deleted);
     assert_eq!(values.count() as u64, secrets("").await, "no value is left over");
     let items = stack.client.scan().table_name(&stack.table).send().await.unwrap();
@@ -237,7 +240,7 @@ async fn a_request_that_is_still_under_way_is_told_so() {
         "Message": "Transaction cancelled", "CancellationReasons": reasons,
     });
     let conflicts = std::iter::repeat_n(Fault::Answer(400, conflict), 10);
-    stack.dynamodb.fail(std::iter::once(Fault::Pass).chain(conflicts));
+    stack.dynamodb.fail([Fault::Pass, Fault::Pass].into_iter().chain(conflicts));
     let (status, body, headers) =
         stack.request_with("create-flow", "POST /flows", "", &anna, (HEADER, "k"), complete_flow("x")).await;
     assert_eq!((status, body["type"].as_str()), (409, Some("/problems/request-under-way")));

@@ -20,8 +20,10 @@ use local::bus::Bus;
 use local::functions::Functions;
 use local::issuer::{AUDIENCE, Claims, ISSUER, Issuer};
 use local::secretsmanager::SecretsManager;
+use local::template::Template;
 use serde_json::{Value, json};
 use shared::api::{App, SecretsApp};
+use shared::config::Config;
 use shared::events::Publisher;
 use shared::flow::{ComponentCheck, CredentialCheck, Role, RuleLevels, Timestamp};
 use shared::identity::{AuthSettings, KeySource, Verifier};
@@ -100,6 +102,7 @@ impl Stack {
         );
         let secrets = Secrets::new(store.clone(), vault.clone());
         let publisher = Publisher::new(&messaging, BUS.into());
+        let defaults = Config::new(|_| None);
         let functions = Functions {
             app: App {
                 verifier: Verifier::new(auth.clone()).unwrap(),
@@ -118,7 +121,8 @@ impl Stack {
             },
             health: check_health::App { store: store.clone(), publisher: publisher.clone(), vault },
             reconciler: reconcile_flows::App { store: store.clone(), limit: LIMIT },
-            identity: on_identity_deleted::App { store: store.clone(), secrets: secrets.clone() },
+            status: on_flow_status::App::new(&defaults, store.clone()),
+            identity: on_identity_deleted::App::new(&defaults, store.clone(), secrets.clone()),
             secrets,
             publisher: publish_changes::App {
                 publisher,
@@ -126,6 +130,7 @@ impl Stack {
                 unreadable_queue_url: format!("{}/unreadable", messaging.endpoint_url().unwrap()),
             },
             store,
+            timeouts: Template::read(&local::checkout().join("template.yaml")).unwrap().timeouts,
             done: tokio::sync::Notify::new(),
         };
         let functions: &'static Functions = Box::leak(Box::new(functions));
@@ -313,9 +318,30 @@ impl Stack {
         kind: &str,
         detail: Value,
     ) -> local::functions::Outcome {
+        self.invoke_event((tests::source_of(kind), time), function, kind, detail).await
+    }
+
+    /// The same of any source.
+    pub(crate) async fn deliver_from(
+        &self,
+        source: &str,
+        function: &str,
+        kind: &str,
+        detail: Value,
+    ) -> local::functions::Outcome {
+        self.invoke_event((source, Timestamp::now()), function, kind, detail).await
+    }
+
+    async fn invoke_event(
+        &self,
+        (source, time): (&str, Timestamp),
+        function: &str,
+        kind: &str,
+        detail: Value,
+    ) -> local::functions::Outcome {
         // EventBridge tells times in whole seconds.
         let time = Timestamp::from_millis(time.seconds() * 1000);
-        let event = json!({"version": "0", "id": "e", "source": "test", "detail-type": kind, "account": "1",
+        let event = json!({"version": "0", "id": "e", "source": source, "detail-type": kind, "account": "1",
             "time": time.to_string(), "region": "r", "resources": [], "detail": detail});
         self.functions.invoke(function, event).await
     }

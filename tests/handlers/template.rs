@@ -11,6 +11,7 @@ use local::functions::NAMES;
 use local::issuer::{AUDIENCE, ISSUER};
 use local::template::{Route, Template};
 use serde_yaml_ng::Value;
+use shared::config::Config;
 
 fn template() -> Value {
     serde_yaml_ng::from_str(&fs::read_to_string(local::checkout().join("template.yaml")).unwrap()).unwrap()
@@ -124,6 +125,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     (
         "create-secret",
         &[
+            "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
@@ -293,6 +295,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     (
         "update-secret",
         &[
+            "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
@@ -350,6 +353,66 @@ fn every_function_may_do_just_what_it_does() {
         );
         let service = yaml("!Sub secretsmanager.${AWS::Region}.amazonaws.com");
         assert_eq!(statement["Condition"]["StringEquals"]["kms:ViaService"], service, "{name}");
+    }
+}
+
+/// API Gateway gives up after this.
+const GATEWAY: u64 = 30;
+/// A start connects for at most two seconds, and takes less than another for the rest.
+const LONGEST_START: u64 = 3;
+
+#[test]
+fn a_cold_request_is_answered_before_the_gateway_gives_up() {
+    let template = Template::read(&local::checkout().join("template.yaml")).unwrap();
+    for route in &template.routes {
+        let timeout = template.timeouts[&route.function].as_secs();
+        assert!(LONGEST_START + timeout < GATEWAY, "{}: {timeout} s", route.function);
+    }
+    let seconds = |name: &str| template.timeouts[name].as_secs();
+    assert_eq!(["get-flow", "create-flow", "on-identity-deleted"].map(seconds), [10, 26, 900]);
+}
+
+#[test]
+fn events_are_taken_of_those_whose_they_are_to_tell() {
+    let template = Template::read(&local::checkout().join("template.yaml")).unwrap();
+    let root = self::template();
+    assert!(!template.rules.is_empty());
+    for rule in template.rules {
+        let kinds = rule.pattern["detail-type"].as_array().unwrap();
+        let source = tests::source_of(kinds[0].as_str().unwrap());
+        assert_eq!(rule.pattern["source"], serde_json::json!([source]), "{}", rule.function);
+        let (setting, parameter) = match source {
+            tests::IDENTITY_SERVICE => ("IDENTITY_SOURCE", "!Ref IdentitySource"),
+            _ => ("ORCHESTRATOR_SOURCE", "!Ref OrchestratorSource"),
+        };
+        let function = &root["Resources"][pascal(&rule.function).as_str()]["Properties"];
+        assert_eq!(function["Environment"]["Variables"][setting], yaml(parameter));
+        assert_eq!(
+            function["Events"]["Rule"]["Properties"]["Pattern"]["source"],
+            yaml(&format!("[{parameter}]"))
+        );
+    }
+    let config = Config::new(|_| None);
+    assert_eq!(config.orchestrator_source(), tests::ORCHESTRATOR);
+    assert_eq!(config.identity_source(), tests::IDENTITY_SERVICE);
+}
+
+#[test]
+fn whatever_is_to_run_from_time_to_time_is_missed_when_it_does_not() {
+    let root = template();
+    let alarms = resources(&root, "AWS::CloudWatch::Alarm");
+    for schedule in Template::read(&local::checkout().join("template.yaml")).unwrap().schedules {
+        let name = pascal(&schedule.function);
+        let dimension = yaml(&format!("[{{Name: FunctionName, Value: !Ref {name}}}]"));
+        let misses =
+            |alarm: &&Value| alarm["Dimensions"] == dimension && alarm["MetricName"] == "Invocations";
+        let alarm = alarms.values().find(misses).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(alarm["ComparisonOperator"], "LessThanThreshold", "{name}");
+        assert_eq!(alarm["TreatMissingData"], "breaching", "{name}");
+        let period = alarm["Period"].as_u64().unwrap() * alarm["EvaluationPeriods"].as_u64().unwrap();
+        let every = schedule.every.as_secs();
+        assert!(period >= 2 * every && period <= 10 * every, "{name}: {period} s");
+        assert!(every > 60 || period == 600, "{name}: {period} s");
     }
 }
 

@@ -36,7 +36,7 @@ async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
     };
     let good = validate(complete_flow("x")).await;
     assert_eq!(good["data"], json!({"valid": true, "diagnostics": []}));
-    assert!(stack.calls.take().is_empty());
+    assert_eq!(stack.calls.take(), ["BatchGetItem"], "whether an owner is gone");
 
     let mut body = complete_flow("x");
     body["cron"] = json!("0 12 * * *");
@@ -65,7 +65,7 @@ async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
     );
     let schedule = answer["data"]["diagnostics"].as_array().unwrap().last().unwrap();
     assert_eq!((schedule["nextRuns"].as_array().unwrap().len(), &schedule["timeZone"]), (5, &json!("UTC")));
-    assert_eq!(stack.calls.take(), ["BatchGetItem"]);
+    assert_eq!(stack.calls.take(), ["BatchGetItem", "BatchGetItem"], "owners, and secrets");
 
     let broken = validate(json!({"graph": {"nodes": [{"id": "a"}, {"id": "a"}, {}]}, "cron": "x"})).await;
     assert_eq!(broken["data"]["valid"], false);

@@ -116,13 +116,14 @@ impl Deployment {
     }
 
     /// Puts an event on the bus.
-    pub(crate) async fn put(&'static self, kind: &str, detail: &Value) {
-        let sent = self.runtime.spawn(self.send(kind.to_owned(), detail.to_string()));
+    pub(crate) async fn put(&'static self, source: &str, kind: &str, detail: &Value) {
+        let sent = self.send(source.to_owned(), kind.to_owned(), detail.to_string());
+        let sent = self.runtime.spawn(sent);
         sent.await.expect("a call to AWS").unwrap_or_else(|error| panic!("{error}"));
     }
 
-    async fn send(&'static self, kind: String, detail: String) -> Result<(), String> {
-        let entry = PutEventsRequestEntry::builder().event_bus_name(&self.bus).source("test");
+    async fn send(&'static self, source: String, kind: String, detail: String) -> Result<(), String> {
+        let entry = PutEventsRequestEntry::builder().event_bus_name(&self.bus).source(source);
         let entry = entry.detail_type(kind).detail(detail).build();
         let sent = self.events.put_events().entries(entry).send().await;
         match sent.map_err(|error| explain("put an event on the bus", &error))? {
@@ -163,7 +164,9 @@ impl Deployment {
             log.answers()
         };
         for (kind, detail) in answers {
-            while let Err(trouble) = self.send(kind.into(), detail.to_string()).await {
+            while let Err(trouble) =
+                self.send(crate::ORCHESTRATOR.into(), kind.into(), detail.to_string()).await
+            {
                 self.log().trouble = Some(trouble);
                 tokio::time::sleep(PAUSE).await;
             }

@@ -25,6 +25,17 @@ use tokio::time::Instant;
 /// All permissions but the administrator's, and that to get values of secrets.
 pub const ALL: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 
+/// The `source` of the events that say what became of runs, unless it is set.
+pub const ORCHESTRATOR: &str = "component-orchestrator";
+/// The `source` of the events that say which users and tenants are gone, unless it is set.
+pub const IDENTITY_SERVICE: &str = "iam";
+
+/// Whose to tell an event of this kind is.
+#[must_use]
+pub fn source_of(kind: &str) -> &'static str {
+    if kind.starts_with("iam.") { IDENTITY_SERVICE } else { ORCHESTRATOR }
+}
+
 /// The API as a client sees it.
 pub struct Api {
     /// Where it is.
@@ -220,15 +231,20 @@ impl Api {
         self.send("DELETE", path, token, Value::Null).await
     }
 
-    /// Puts an event on the bus.
+    /// Puts an event on the bus, as whoever it is to tell.
     pub async fn put(&self, kind: &str, detail: Value) {
+        self.put_from(source_of(kind), kind, detail).await;
+    }
+
+    /// The same as anybody.
+    pub async fn put_from(&self, source: &str, kind: &str, detail: Value) {
         match self.place {
             Place::Local(_) => {
-                let events = json!([{"source": "test", "detail-type": kind, "detail": detail}]);
+                let events = json!([{"source": source, "detail-type": kind, "detail": detail}]);
                 let answer = self.post("/_local/events", "", events).await;
                 assert_eq!(answer.status, 200, "{answer:?}");
             }
-            Place::Deployed(deployment) => deployment.put(kind, &detail).await,
+            Place::Deployed(deployment) => deployment.put(source, kind, &detail).await,
         }
     }
 

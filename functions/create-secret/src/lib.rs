@@ -19,6 +19,7 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
     let effect = intent.effect(app.secrets.store(), &respond).await?;
     let created = Secret::create(&caller, read_body(&request)?.object()?)?;
     if effect.is_validation() {
+        app.secrets.check_create(&created.0).await?;
         return validation_response(&[]);
     }
     let (secret, value) = &created;

@@ -20,7 +20,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
             let mut found = app.diagnose(&flow.document, Level::Info);
             match app.store.check(None, &flow).await {
                 Ok(()) => {}
-                Err(Error::UnknownSecrets(faults)) => {
+                Err(Error::UnknownSecrets(faults) | Error::OwnersGone(faults)) => {
                     found.splice(0..0, say(&faults));
                 }
                 Err(Error::TooLarge) => {

@@ -34,6 +34,8 @@ pub const UNREADABLE_QUEUE: &str = "unreadable-changes";
 
 /// The table's index of flows that wait for the orchestrator.
 const UNCONFIRMED: &str = "unconfirmed";
+/// The table's index of runs by who has started them.
+const STARTED_BY: &str = "startedBy";
 const DATABASE_FILE: &str = "dynamodb.sqlite";
 
 /// Why a service does not start.
@@ -84,12 +86,13 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
     let stream =
         StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
     // As in template.yaml.
-    let unconfirmed = GlobalSecondaryIndex::builder()
-        .index_name(UNCONFIRMED)
-        .key_schema(key(UNCONFIRMED, KeyType::Hash).map_err(build)?)
-        .key_schema(key("announcedAt", KeyType::Range).map_err(build)?)
-        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
-        .build();
+    let index = |name, sort_key| {
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .key_schema(key(name, KeyType::Hash)?)
+            .key_schema(key(sort_key, KeyType::Range)?);
+        index.projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build()).build()
+    };
     let created = client
         .create_table()
         .table_name(name)
@@ -98,9 +101,11 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
         .attribute_definitions(attribute("sk").map_err(build)?)
         .attribute_definitions(attribute(UNCONFIRMED).map_err(build)?)
         .attribute_definitions(announced_at.map_err(build)?)
+        .attribute_definitions(attribute(STARTED_BY).map_err(build)?)
         .key_schema(key("pk", KeyType::Hash).map_err(build)?)
         .key_schema(key("sk", KeyType::Range).map_err(build)?)
-        .global_secondary_indexes(unconfirmed.map_err(build)?)
+        .global_secondary_indexes(index(UNCONFIRMED, "announcedAt").map_err(build)?)
+        .global_secondary_indexes(index(STARTED_BY, "pk").map_err(build)?)
         .stream_specification(stream.build().map_err(build)?)
         .send()
         .await;

@@ -1,5 +1,6 @@
 //! The functions by the names of their packages.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,9 +13,6 @@ use shared::flow::{ObjectId, Timestamp};
 use shared::secrets::Secrets;
 use shared::store::Store;
 use tokio::sync::Notify;
-
-/// What the template gives most functions.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a function gave back.
 pub type Outcome = Result<Value, Box<dyn std::error::Error + Send + Sync>>;
@@ -29,7 +27,9 @@ pub struct Functions {
     pub health: check_health::App,
     /// For the stream.
     pub publisher: publish_changes::App,
-    /// For events from the bus.
+    /// For reports of the orchestrator.
+    pub status: on_flow_status::App,
+    /// For deleted flows.
     pub store: Store,
     /// For runs that nobody confirms.
     pub reconciler: reconcile_flows::App,
@@ -37,6 +37,8 @@ pub struct Functions {
     pub identity: on_identity_deleted::App,
     /// For the sweep.
     pub secrets: Secrets,
+    /// How long each may take, by name.
+    pub timeouts: BTreeMap<String, Duration>,
     /// Told after every invocation, which may have written something.
     pub done: Notify,
 }
@@ -82,7 +84,8 @@ impl Functions {
     /// # Errors
     /// What the function says, or that there is none.
     pub async fn invoke(&'static self, name: &str, event: Value) -> Outcome {
-        let outcome = self.dispatch(name, event).await;
+        let timeout = self.timeouts.get(name).copied().unwrap_or_default();
+        let outcome = self.dispatch(name, event, timeout).await;
         // It writes nothing to the table.
         if name != "publish-changes" {
             self.done.notify_waiters();
@@ -90,11 +93,16 @@ impl Functions {
         outcome
     }
 
-    fn dispatch(&'static self, name: &str, event: Value) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    fn dispatch(
+        &'static self,
+        name: &str,
+        event: Value,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         macro_rules! api {
             ($app:expr, $package:ident) => {
                 Box::pin(async move {
-                    let event = lambda_event::<ApiGatewayV2httpRequest>(&event)?;
+                    let event = lambda_event::<ApiGatewayV2httpRequest>(&event, timeout)?;
                     let response = api::answer($app, $package::handle, event).await?;
                     Ok(serde_json::to_value(response)?)
                 })
@@ -127,28 +135,35 @@ impl Functions {
             "restore-version" => api!(&self.app, restore_version),
             "compare-versions" => api!(&self.app, compare_versions),
             "on-flow-status" => Box::pin(async move {
-                on_flow_status::handle(&self.store, lambda_event::<EventBridgeEvent>(&event)?).await?;
-                Ok(Value::Null)
-            }),
-            "on-identity-deleted" => Box::pin(async move {
-                on_identity_deleted::handle(&self.identity, lambda_event::<EventBridgeEvent>(&event)?)
+                on_flow_status::handle(&self.status, lambda_event::<EventBridgeEvent>(&event, timeout)?)
                     .await?;
                 Ok(Value::Null)
             }),
+            "on-identity-deleted" => Box::pin(async move {
+                on_identity_deleted::handle(
+                    &self.identity,
+                    lambda_event::<EventBridgeEvent>(&event, timeout)?,
+                )
+                .await?;
+                Ok(Value::Null)
+            }),
             "reconcile-flows" => Box::pin(async move {
-                reconcile_flows::handle(&self.reconciler, lambda_event::<EventBridgeEvent>(&event)?).await?;
+                reconcile_flows::handle(&self.reconciler, lambda_event::<EventBridgeEvent>(&event, timeout)?)
+                    .await?;
                 Ok(Value::Null)
             }),
             "sweep-secrets" => Box::pin(async move {
-                sweep_secrets::handle(&self.secrets, lambda_event::<EventBridgeEvent>(&event)?).await?;
+                sweep_secrets::handle(&self.secrets, lambda_event::<EventBridgeEvent>(&event, timeout)?)
+                    .await?;
                 Ok(Value::Null)
             }),
             "publish-changes" => Box::pin(async move {
-                let response = publish_changes::handle(&self.publisher, lambda_event(&event)?).await?;
+                let response =
+                    publish_changes::handle(&self.publisher, lambda_event(&event, timeout)?).await?;
                 Ok(serde_json::to_value(response)?)
             }),
             "purge-flows" => Box::pin(async move {
-                let response = purge_flows::handle(&self.store, lambda_event(&event)?).await?;
+                let response = purge_flows::handle(&self.store, lambda_event(&event, timeout)?).await?;
                 Ok(serde_json::to_value(response)?)
             }),
             unknown => {
@@ -159,10 +174,13 @@ impl Functions {
     }
 }
 
-fn lambda_event<T: serde::de::DeserializeOwned>(event: &Value) -> serde_json::Result<LambdaEvent<T>> {
+fn lambda_event<T: serde::de::DeserializeOwned>(
+    event: &Value,
+    timeout: Duration,
+) -> serde_json::Result<LambdaEvent<T>> {
     let mut context = Context::default();
     context.request_id = ObjectId::generate().to_string();
-    context.deadline = Timestamp::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default();
+    context.deadline = Timestamp::now().plus(timeout).millis();
     // Through text, as Lambda hands events over.
     Ok(LambdaEvent::new(serde_json::from_str(&event.to_string())?, context))
 }

@@ -181,16 +181,13 @@ impl Server {
             secrets: secrets.clone(),
             everybody_stores: settings.everybody_stores_secrets().map_err(OpenError::from)?,
         };
+        let publisher = Publisher::new(&messaging, aws::BUS.into());
         let functions: &'static Functions = Box::leak(Box::new(Functions {
             app,
             secrets_app,
-            health: check_health::App {
-                store: store.clone(),
-                publisher: Publisher::new(&messaging, aws::BUS.into()),
-                vault,
-            },
+            health: check_health::App { store: store.clone(), publisher: publisher.clone(), vault },
             publisher: publish_changes::App {
-                publisher: Publisher::new(&messaging, aws::BUS.into()),
+                publisher,
                 queues: aws_sdk_sqs::Client::new(&messaging),
                 unreadable_queue_url: format!(
                     "{}/{}",
@@ -202,9 +199,11 @@ impl Server {
                 store: store.clone(),
                 limit: settings.confirmation_limit().map_err(OpenError::from)?,
             },
-            identity: on_identity_deleted::App { store: store.clone(), secrets: secrets.clone() },
+            status: on_flow_status::App::new(&settings, store.clone()),
+            identity: on_identity_deleted::App::new(&settings, store.clone(), secrets.clone()),
             store: store.clone(),
             secrets,
+            timeouts: template.timeouts,
             done: tokio::sync::Notify::new(),
         }));
         let aws = match options.aws {

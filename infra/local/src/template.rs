@@ -1,11 +1,15 @@
 //! What the local server needs to know of the stack, read from template.yaml.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
+
+/// What Lambda gives a function that is given nothing else, in seconds.
+const LAMBDAS_TIMEOUT: u64 = 3;
 
 /// A stack that the local server can run.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub struct Template {
     pub schedules: Vec<Schedule>,
     /// What the table's stream feeds.
     pub streams: Vec<Stream>,
+    /// How long each function may take, by package.
+    pub timeouts: BTreeMap<String, Duration>,
     /// Origins that browsers may call from, unless told otherwise.
     pub cors: Cors,
 }
@@ -118,7 +124,9 @@ impl Template {
         let resources =
             get(&root, "Resources")?.as_mapping().ok_or_else(|| content("Resources is no mapping"))?;
         let (mut routes, mut rules, mut streams) = (Vec::new(), Vec::new(), Vec::new());
-        let mut schedules = Vec::new();
+        let (mut schedules, mut timeouts) = (Vec::new(), BTreeMap::new());
+        let timeout = |properties: &Value| properties.get("Timeout").and_then(Value::as_u64);
+        let usual = root.get("Globals").and_then(|globals| timeout(globals.get("Function")?));
         for (name, resource) in resources {
             if resource.get("Type").and_then(Value::as_str) != Some("AWS::Serverless::Function") {
                 continue;
@@ -128,6 +136,8 @@ impl Template {
             let function = function.strip_prefix("functions/").ok_or_else(|| {
                 content(format!("{} has its code outside functions/", name.as_str().unwrap_or_default()))
             })?;
+            let seconds = timeout(properties).or(usual).unwrap_or(LAMBDAS_TIMEOUT);
+            timeouts.insert(function.to_owned(), Duration::from_secs(seconds));
             let events = properties.get("Events").and_then(Value::as_mapping);
             for event in events.into_iter().flat_map(|events| events.values()) {
                 let properties = get(event, "Properties")?;
@@ -140,7 +150,8 @@ impl Template {
                         routes.push(Route { method, path: text_of(properties, "Path")?.into(), function });
                     }
                     "EventBridgeRule" => {
-                        let pattern = serde_yaml_ng::from_value(get(properties, "Pattern")?.clone())?;
+                        let pattern = with_defaults(get(properties, "Pattern")?, &root)?;
+                        let pattern = serde_yaml_ng::from_value(pattern)?;
                         rules.push(Rule { pattern, function });
                     }
                     "Schedule" => {
@@ -166,8 +177,26 @@ impl Template {
         let origins =
             get(get(&root, "Parameters")?, "CorsOrigins").and_then(|origins| text_of(origins, "Default"))?;
         cors.allow_origins = origins.split(',').map(Into::into).collect();
-        Ok(Self { routes, rules, schedules, streams, cors })
+        Ok(Self { routes, rules, schedules, streams, timeouts, cors })
     }
+}
+
+/// The same with the defaults of the parameters that it refers to.
+fn with_defaults(value: &Value, root: &Value) -> Result<Value, TemplateError> {
+    Ok(match value {
+        Value::Tagged(tagged) if tagged.tag == "Ref" => {
+            let name = tagged.value.as_str().unwrap_or_default();
+            text_of(get(get(root, "Parameters")?, name)?, "Default")?.into()
+        }
+        Value::Sequence(values) => {
+            Value::Sequence(values.iter().map(|value| with_defaults(value, root)).collect::<Result<_, _>>()?)
+        }
+        Value::Mapping(members) => {
+            let members = members.iter().map(|(name, value)| Ok((name.clone(), with_defaults(value, root)?)));
+            Value::Mapping(members.collect::<Result<_, TemplateError>>()?)
+        }
+        other => other.clone(),
+    })
 }
 
 /// `rate(1 minute)`, `rate(15 minutes)`.

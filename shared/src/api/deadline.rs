@@ -20,7 +20,7 @@ impl Deadline {
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let deadline = request.lambda_context_ref().map_or(0, |context| context.deadline);
-        Self(Instant::now() + left(Duration::from_millis(deadline)).saturating_sub(MARGIN))
+        Self(Instant::now() + time_left(deadline).saturating_sub(MARGIN))
     }
 
     /// The deadline of the parts of an answer, which itself takes time to write.
@@ -41,7 +41,10 @@ impl Deadline {
     }
 }
 
-fn left(deadline: Duration) -> Duration {
+/// How long a function may still run whose context has this deadline, in milliseconds.
+#[must_use]
+pub fn time_left(deadline: u64) -> Duration {
+    let deadline = Duration::from_millis(deadline);
     if deadline <= LONGEST {
         // `cargo lambda watch` gives a duration where Lambda gives a moment.
         return deadline;
@@ -57,6 +60,7 @@ mod tests {
     fn a_deadline_is_a_moment_or_for_cargo_lambda_a_duration() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
+        let left = |deadline: Duration| time_left(deadline.as_millis().try_into().unwrap());
         assert!(left(now + second) <= second);
         assert_eq!(left(now.checked_sub(hour).unwrap()), Duration::ZERO);
         assert_eq!(left(Duration::from_mins(10)), Duration::from_mins(10));

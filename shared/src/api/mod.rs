@@ -32,7 +32,7 @@ use crate::store::{Scope, Store};
 use warm_up::open;
 
 pub use body::{Body, FlowPatch, read_body, read_patch};
-pub use deadline::Deadline;
+pub use deadline::{Deadline, time_left};
 pub use effect::{Effect, Intent, Parts};
 pub use flows::{
     MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, require_role,

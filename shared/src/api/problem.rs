@@ -514,7 +514,9 @@ impl From<StartError> for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::UnknownSecrets(faults) => Self::InvalidFlow(faults),
+            store::Error::UnknownSecrets(faults) | store::Error::OwnersGone(faults) => {
+                Self::InvalidFlow(faults)
+            }
             store::Error::TooLarge => Self::TooLarge,
             store::Error::Answered(answer) => Self::replay(*answer),
             store::Error::KeyReused => Self::KeyReused,
@@ -538,6 +540,13 @@ impl From<SecretError> for Problem {
             }
             SecretError::InUse(flows) => {
                 Self::SecretInUse(flows.iter().map(|flow| Use::of(flow, false)).collect())
+            }
+            // What is wrong with a secret never repeats what was sent.
+            SecretError::Store(store::Error::OwnersGone(faults)) => {
+                let message = || "One of the owners has been deleted.".into();
+                Self::InvalidSecret(
+                    faults.into_iter().map(|fault| Fault { message: message(), ..fault }).collect(),
+                )
             }
             SecretError::Store(error) => error.into(),
             SecretError::Vault(VaultError::Unavailable(_)) => Self::Unavailable(error.into()),

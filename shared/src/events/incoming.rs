@@ -1,6 +1,11 @@
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::flow::{FlowId, RunEvent};
+use crate::secrets::{OwnerType, SecretOwner};
 
 /// An event from the bus does not have the form the contract gives it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -21,8 +26,17 @@ pub struct StatusReport {
 /// A user or a tenant is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerDeleted {
-    /// Its id.
-    pub id: String,
+    /// Who.
+    pub owner: SecretOwner,
+}
+
+/// Refuses an event that is not of the service whose it is to tell. The rules of the bus let none through;
+/// this holds when a function is invoked in another way.
+///
+/// # Errors
+/// When it is of another source.
+pub fn check_source(source: &str, expected: &str) -> Result<(), MalformedEvent> {
+    if source == expected { Ok(()) } else { Err(MalformedEvent("the event is of another source")) }
 }
 
 impl StatusReport {
@@ -31,7 +45,7 @@ impl StatusReport {
     /// # Errors
     /// When it is none of these or names no flow.
     pub fn read(detail_type: &str, detail: &Value) -> Result<Self, MalformedEvent> {
-        let data = payload(detail);
+        let data = payload(detail)?;
         let text = |name| data.get(name).and_then(Value::as_str);
         let event = match detail_type {
             "flow.started" => RunEvent::Started,
@@ -41,7 +55,7 @@ impl StatusReport {
         };
         let flow =
             text("id").and_then(|id| id.parse().ok()).ok_or(MalformedEvent("the event names no flow"))?;
-        let run_id = match data.get("runId").or_else(|| detail.get("runId")) {
+        let run_id = match data.get("runId") {
             None | Some(Value::Null) => None,
             Some(Value::String(id)) => Some(id.clone()),
             Some(_) => return Err(MalformedEvent("the run's id is no text")),
@@ -54,18 +68,37 @@ impl OwnerDeleted {
     /// Reads `iam.user.deleted` or `iam.tenant.deleted`.
     ///
     /// # Errors
-    /// When it names nobody.
-    pub fn read(detail: &Value) -> Result<Self, MalformedEvent> {
-        let id = payload(detail).get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
-        id.map(|id| Self { id: id.into() }).ok_or(MalformedEvent("the event names nobody"))
+    /// When it is neither or names nobody.
+    pub fn read(detail_type: &str, detail: &Value) -> Result<Self, MalformedEvent> {
+        let kind = match detail_type {
+            "iam.user.deleted" => OwnerType::User,
+            "iam.tenant.deleted" => OwnerType::Tenant,
+            _ => return Err(MalformedEvent("the event is none of the identity service's")),
+        };
+        let data = payload(detail)?;
+        let id = data.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+        let id = id.ok_or(MalformedEvent("the event names nobody"))?;
+        Ok(Self { owner: SecretOwner { id: id.into(), kind } })
     }
 }
 
-/// Where a detail keeps its payload: in `payload` (upstream), in `data` (CloudEvents), or itself.
-fn payload(detail: &Value) -> &Value {
-    let is_cloud_event = detail.get("specversion").is_some() || detail.get("id").is_none();
-    let inner = detail.get("payload").or_else(|| detail.get("data").filter(|_| is_cloud_event));
-    inner.filter(|inner| inner.is_object()).unwrap_or(detail)
+/// The one place where a detail names things: `data` (or `data_base64`) of an event with an envelope, upstream's
+/// `payload`, or the detail itself. An envelope has an `id` of its own, which is nobody's: one whose payload
+/// cannot be read is not read any further.
+fn payload(detail: &Value) -> Result<Cow<'_, Value>, MalformedEvent> {
+    let [version, data, encoded, payload] =
+        ["specversion", "data", "data_base64", "payload"].map(|name| detail.get(name));
+    let inner = if version.or(data).or(encoded).is_some() {
+        data.map(Cow::Borrowed).or_else(|| decoded(encoded?).map(Cow::Owned))
+    } else {
+        Some(Cow::Borrowed(payload.unwrap_or(detail)))
+    };
+    inner.filter(|inner| inner.is_object()).ok_or(MalformedEvent("the event's data is no object"))
+}
+
+/// What an envelope has as bytes.
+fn decoded(encoded: &Value) -> Option<Value> {
+    serde_json::from_slice(&STANDARD.decode(encoded.as_str()?).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -75,12 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_read_from_all_three_forms() {
+    fn a_report_is_read_from_all_forms() {
         let payload = json!({"id": "5ca5c44c187c040010a9bb8b", "runId": "r", "reason": "out of memory"});
         for detail in [
             payload.clone(),
             json!({"headers": {}, "payload": payload}),
             json!({"specversion": "1.0", "id": "e", "data": payload}),
+            json!({"specversion": "1.0", "id": "e", "data_base64": STANDARD.encode(payload.to_string())}),
+            json!({"data": payload}),
         ] {
             let report = StatusReport::read("flow.failed", &detail).unwrap();
             assert_eq!(report.flow.to_string(), "5ca5c44c187c040010a9bb8b");
@@ -90,15 +125,44 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_flow_is_malformed() {
-        for detail in
-            [json!({}), json!({"id": 5}), json!({"id": "xx"}), json!(null), json!({"payload": null})]
-        {
-            assert!(StatusReport::read("flow.started", &detail).is_err(), "{detail}");
-            assert!(
-                OwnerDeleted::read(&json!({"payload": detail})).is_err() || detail.get("id").is_some(),
-                "{detail}"
-            );
+    fn the_envelope_of_a_cloud_event_names_nobody() {
+        let (id, run) = ("5ca5c44c187c040010a9bb8b", "r");
+        let text = STANDARD.encode("\"acme\"");
+        for envelope in [
+            json!({"specversion": "1.0"}),
+            json!({"specversion": "1.0", "data": "acme"}),
+            json!({"specversion": "1.0", "data": null}),
+            json!({"specversion": "1.0", "data": [{"id": "acme"}]}),
+            json!({"specversion": "1.0", "data": {}}),
+            json!({"specversion": "1.0", "data_base64": "{}"}),
+            json!({"specversion": "1.0", "data_base64": text}),
+            json!({"specversion": "1.0", "payload": {"id": "acme"}}),
+            json!({"data": null}),
+            json!({"data_base64": {"id": "acme"}}),
+            json!({"payload": "acme"}),
+            json!({"payload": null}),
+        ] {
+            let mut event = envelope.clone();
+            event["id"] = "acme".into();
+            for kind in ["iam.user.deleted", "iam.tenant.deleted"] {
+                assert!(OwnerDeleted::read(kind, &event).is_err(), "{kind} {event}");
+            }
+            (event["id"], event["runId"]) = (id.into(), run.into());
+            assert!(StatusReport::read("flow.started", &event).is_err(), "{event}");
         }
+        // Nor is a run what only the envelope names.
+        let event = json!({"specversion": "1.0", "id": "e", "runId": run, "data": {"id": id}});
+        assert_eq!(StatusReport::read("flow.started", &event).unwrap().run_id, None);
+    }
+
+    #[test]
+    fn what_names_nothing_is_malformed() {
+        for detail in [json!({}), json!({"id": 5}), json!({"id": ""}), json!(null), json!("acme")] {
+            assert!(StatusReport::read("flow.started", &detail).is_err(), "{detail}");
+            assert!(OwnerDeleted::read("iam.user.deleted", &detail).is_err(), "{detail}");
+        }
+        let named = json!({"id": "5ca5c44c187c040010a9bb8b"});
+        assert!(StatusReport::read("iam.user.deleted", &named).is_err());
+        assert!(OwnerDeleted::read("flow.started", &named).is_err());
     }
 }

@@ -484,6 +484,19 @@ impl Flow {
         Some(next)
     }
 
+    /// The flow after this user was deleted, in whose name it runs: it is stopped, whoever else owns it;
+    /// `None` when it does not run, or in the name of somebody else.
+    #[must_use]
+    pub fn without_starter(&self, user: &str) -> Option<Self> {
+        let runs = matches!(self.status, Status::Starting | Status::Active);
+        if !runs || self.started_by.as_deref() != Some(user) {
+            return None;
+        }
+        let mut next = self.next(Actor::platform()).with_status(Status::Stopping);
+        next.status_reason = Some("The user who started the flow was deleted.".into());
+        Some(next)
+    }
+
     /// Another revision of the document, which was this one.
     fn revised(mut self, before: &Document) -> Self {
         let difference = Difference::between(before, &self.document);
@@ -740,6 +753,22 @@ mod tests {
         assert_eq!(nobodys.status, Status::Stopping);
         assert!(nobodys.document.owners.is_empty());
         assert_eq!(nobodys.without_owner(&acme), None);
+    }
+
+    #[test]
+    fn a_run_ends_with_the_user_in_whose_name_it_is() {
+        for status in [Status::Inactive, Status::Starting, Status::Active, Status::Stopping] {
+            let mut flow = flow(status);
+            flow.started_by = Some("bert".into());
+            let stopped = flow.without_starter("bert").map(|next| {
+                assert_eq!((next.sequence, next.revision), (flow.sequence + 1, flow.revision));
+                assert_eq!(next.status_reason.unwrap(), "The user who started the flow was deleted.");
+                (next.status, next.run_id)
+            });
+            let runs = matches!(status, Status::Starting | Status::Active);
+            assert_eq!(stopped, runs.then_some((Status::Stopping, flow.run_id)), "{status}");
+            assert_eq!(flow.without_starter("anna"), None, "an owner that did not start it");
+        }
     }
 
     #[test]

@@ -277,6 +277,12 @@ pub const RULES: &[Rule] = &[
         r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"id":"globex","type":"tenant"}]}"#,
     ),
     Rule::fixed(
+        "owner.deleted",
+        "Nobody becomes an owner who was deleted less than 30 days ago.",
+        "Take the user or the tenant off the owners.",
+        r#"{"graph":{"nodes":[{"id":"orders"}]},"owners":[{"id":"anna","type":"user"}]}"#,
+    ),
+    Rule::fixed(
         "flow.owners.steward",
         "The role `owner` is given by users of the flow's tenant who have it themselves, and other roles by their tenant's users too.",
         "Ask one of them, or give a lower role.",
@@ -511,11 +517,12 @@ mod tests {
     use crate::flow::{ComponentCheck, CredentialCheck, Document, FinalDocument, Timestamp, read_fields};
 
     /// What no example of this length breaks, or no document by itself.
-    const WITHOUT_EXAMPLE: [&str; 7] = [
+    const WITHOUT_EXAMPLE: [&str; 8] = [
         "flow.size",
         "flow.too_large",
         "node.credentials.unknown",
         "more_faults",
+        "owner.deleted",
         "owner.tenant.foreign",
         "flow.owners.steward",
         "flow.owners.kept",

@@ -140,8 +140,16 @@ impl Secrets {
         Ok((secret, value))
     }
 
+    /// Whether [`Self::create`] would be refused for its owners. One call.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub async fn check_create(&self, secret: &Secret) -> Result<(), SecretError> {
+        Ok(self.store.check_owners_of_secret(None, secret).await?)
+    }
+
     /// Stores a new secret: first a note, then the value, then all the rest, with a receipt if there is
-    /// one, without the note. Three calls.
+    /// one, without the note. Four calls.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -151,6 +159,7 @@ impl Secrets {
         value: &SecretValue,
         receipt: Option<&Receipt>,
     ) -> Result<(), SecretError> {
+        self.check_create(secret).await?;
         let note = Unsettled::of(secret.id);
         self.store.note_unsettled(&note).await?;
         self.vault.create(secret, value).await?;
@@ -169,7 +178,7 @@ impl Secrets {
 
     /// Changes a secret of the caller's: a note, the value as one that counts for nobody, the rest
     /// with the version that counts, then Secrets Manager's label. Seven calls, or three when the value
-    /// stays.
+    /// stays; one more when it gets owners.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -187,6 +196,7 @@ impl Secrets {
             let Some((next, value)) = before.patch(caller, fields.clone(), &stored)? else {
                 return Ok((before, stored));
             };
+            self.store.check_owners_of_secret(Some(&before), &next).await?;
             let has_new_value = next.version != before.version;
             if has_new_value {
                 if !is_noted {
@@ -222,7 +232,7 @@ impl Secrets {
         Err(refusal.map_or_else(|| overtaken.into(), SecretError::from))
     }
 
-    /// Whether [`Self::update`] would be refused. Two calls.
+    /// Whether [`Self::update`] would be refused. Two calls, three when it gets owners.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -233,7 +243,10 @@ impl Secrets {
         fields: Fields<'_>,
     ) -> Result<(), SecretError> {
         let (secret, stored) = self.get(caller, id).await?;
-        secret.patch(caller, fields, &stored).map(drop)
+        match secret.patch(caller, fields, &stored)? {
+            Some((next, _)) => Ok(self.store.check_owners_of_secret(Some(&secret), &next).await?),
+            None => Ok(()),
+        }
     }
 
     /// Whether [`Self::delete`] would be refused now. Two calls or more.

@@ -8,7 +8,7 @@ use super::{SecretError, SecretType, SecretValue};
 use crate::flow::{
     Actor, Fault, Field, Fields, MAX_OWNERS, ObjectId, SecretId, Timestamp, bounded, read_fields,
 };
-use crate::identity::Caller;
+use crate::identity::{Caller, OwnerKey};
 
 /// Faults reported of one body.
 const MAX_FAULTS: usize = 100;
@@ -49,6 +49,15 @@ impl SecretOwner {
             OwnerType::Tenant => "TENANT",
         };
         format!("{kind}#{}", self.id)
+    }
+}
+
+impl From<&SecretOwner> for OwnerKey {
+    fn from(owner: &SecretOwner) -> Self {
+        match owner.kind {
+            OwnerType::User => Self::user(&owner.id),
+            OwnerType::Tenant => Self::tenant(&owner.id),
+        }
     }
 }
 

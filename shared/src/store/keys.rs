@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Item;
 use crate::flow::{FlowId, SecretId};
@@ -20,8 +23,15 @@ pub(super) const RECEIPT: &str = "RECEIPT";
 /// The partition of changes of values that may be half done.
 pub(super) const UNSETTLED: &str = "UNSETTLED";
 
+/// The partition of deleted users and tenants that may still own something.
+pub(super) const LEAVING: &str = "LEAVING";
+/// How the partition keys of flows begin.
+pub(super) const FLOW: &str = "FLOW#";
+
 /// The index of flows that wait for the orchestrator, and the attributes of its key.
 pub(super) const UNCONFIRMED: &str = "unconfirmed";
+/// The index of runs by who has started them, and its attribute.
+pub(super) const STARTED_BY: &str = "startedBy";
 
 /// Administrators' listing rows are spread over this many partitions, so that no single one has to
 /// take every write of the installation. Stored rows depend on the number.
@@ -29,12 +39,12 @@ const SHARDS: u8 = 4;
 
 /// The partition key of everything that belongs to one flow.
 pub(super) fn flow(id: FlowId) -> String {
-    format!("FLOW#{id}")
+    format!("{FLOW}{id}")
 }
 
 /// The flow that a partition key belongs to.
 pub(super) fn flow_of(key: &str) -> Option<FlowId> {
-    key.strip_prefix("FLOW#")?.parse().ok()
+    key.strip_prefix(FLOW)?.parse().ok()
 }
 
 /// The sort key of a former version; in the order of their numbers.
@@ -55,6 +65,16 @@ pub(super) fn receipt(id: &str) -> String {
 /// The partition key of everything that belongs to one secret.
 pub(super) fn secret(id: SecretId) -> String {
     format!("SECRET#{id}")
+}
+
+/// The key of what is remembered of a deleted user or tenant.
+pub(super) fn gone(kind: &str, id: &str) -> Item {
+    item(&format!("GONE#{kind}#{id}"), "GONE")
+}
+
+/// The key of the note of one that may still own something. Ids may be longer than sort keys.
+pub(super) fn leaving(kind: &str, id: &str) -> Item {
+    item(LEAVING, &format!("{kind}#{}", URL_SAFE_NO_PAD.encode(digest(&SHA256, id.as_bytes()))))
 }
 
 /// The partition key of one owner's secrets.

@@ -1,5 +1,6 @@
 //! Flows and secrets in DynamoDB: one head each, one listing row per owner, every write conditional.
 
+mod gone;
 mod item;
 mod keys;
 mod list;
@@ -28,6 +29,7 @@ use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, ShownDocument, StoredDoc
 use crate::identity::OwnerKey;
 use item::Row;
 
+pub use gone::Leaving;
 pub use item::{Head, Tombstone, read_head};
 pub use keys::{Kind, flow_of_key};
 pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
@@ -55,6 +57,9 @@ pub enum Error {
     /// The flow takes up secrets that there are not, or that its user may not use.
     #[error("the flow takes up secrets that are not known")]
     UnknownSecrets(Vec<Fault>),
+    /// Users or tenants were to become owners that have been deleted.
+    #[error("an owner has been deleted")]
+    OwnersGone(Vec<Fault>),
     /// The flow does not fit an item.
     #[error("the flow is too large")]
     TooLarge,
@@ -219,7 +224,7 @@ impl Store {
         Ok(call.send().await.map_err(error)?.item)
     }
 
-    /// Stores a new flow, with a receipt if there is one. One call.
+    /// Stores a new flow, with a receipt if there is one. Two calls.
     ///
     /// # Errors
     /// [`Error::Taken`] when its id is; else see [`Error`].
@@ -235,7 +240,8 @@ impl Store {
 
     /// Reads a flow, lets `decide` say what to do with it, and does that on the condition that
     /// nothing has changed since. When something has, `decide` is asked again with the newer state.
-    /// Two calls, one when there is nothing to do. Gives the state the flow is left in.
+    /// Two calls, one when there is nothing to do, three when the flow gets owners. Gives the state the flow
+    /// is left in.
     ///
     /// # Errors
     /// What `decide` says, or see [`Error`].
@@ -335,14 +341,15 @@ impl Store {
         }
     }
 
-    /// Whether a write of a flow would be refused for its size or its secrets. No call, one when it takes
-    /// up secrets.
+    /// Whether a write of a flow would be refused for its size, its owners or its secrets. No call, one when
+    /// it gets owners, and one when it takes up secrets.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] and [`Error::UnknownSecrets`]; else see [`Error`].
+    /// [`Error::TooLarge`], [`Error::OwnersGone`] and [`Error::UnknownSecrets`]; else see [`Error`].
     pub async fn check(&self, before: Option<&Flow>, after: &Flow) -> Result<(), Error> {
         item::next_head(before, after)?;
         self.write_rows(before, Some(after), HashMap::new())?;
+        self.check_owners(before, Some(after)).await?;
         self.check_secrets(before, after).await
     }
 
@@ -351,6 +358,7 @@ impl Store {
     /// that it takes up.
     async fn commit(&self, commit: Commit<'_>) -> Result<Committed, Error> {
         let Commit { before, head, after, receipt } = commit;
+        self.check_owners(before, after).await?;
         let mut writes = vec![self.write_head(before, head, after.is_some())?];
         let secrets = after.map(|flow| flow.secrets_taken_up(before)).unwrap_or_default();
         for (id, flow) in secrets.iter().zip(std::iter::repeat(after).flatten()) {

@@ -152,7 +152,13 @@ impl Book<'_> {
         for schedule in &stack.template.schedules {
             let hours = self.assumed().hours_in_a_month;
             let times = hours * 3600.0 / schedule.every.as_secs_f64();
-            let each = self.request(&schedule.function)?.total() + self.prices.of("schedule")?;
+            // It mostly finds nothing to do, as reconcile-flows; what it costs when somebody is deleted is told
+            // beside.
+            let like = match schedule.function.as_str() {
+                "on-identity-deleted" => "reconcile-flows",
+                function => function,
+            };
+            let each = self.request(like)?.total() + self.prices.of("schedule")?;
             let minutes = schedule.every.as_secs() / 60;
             bill.push((format!("{}, every {minutes} min", schedule.function), times * each));
         }

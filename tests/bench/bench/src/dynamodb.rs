@@ -20,9 +20,8 @@ use crate::units::{self, Item};
 
 /// About as many certificates as Lambda's own bundle has: a client reads them all.
 const ROOTS: usize = 140;
-/// The table's only index and its keys, which are all that it has.
-const INDEX: &str = "unconfirmed";
-const INDEX_KEYS: [&str; 4] = ["pk", "sk", INDEX, "announcedAt"];
+/// The keys of the table's indexes, which are all that they have; the first is also the index's name.
+const INDEXES: [&[&str]; 2] = [&["unconfirmed", "announcedAt", "pk", "sk"], &["startedBy", "pk", "sk"]];
 
 /// Where the keys are that tokens are verified with.
 const KEYS: &str = "/jwks.json";
@@ -33,7 +32,7 @@ pub(crate) struct Cost {
     pub(crate) calls: BTreeMap<String, u32>,
     pub(crate) read: f64,
     pub(crate) write: f64,
-    /// What the writes cost in the index beside the table.
+    /// What the writes cost in the indexes beside the table.
     pub(crate) index: f64,
     /// Events put on the bus, for each 64 KB.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -285,19 +284,19 @@ impl DynamoDb {
     }
 }
 
-/// The larger of the item before and after counts; in the index, whether its entry changes.
+/// The larger of the item before and after counts; in each index, whether its entry changes.
 fn settle(before: Item, after: Item, transaction: bool, cost: &mut Cost) {
     cost.write += units::write(units::size(&before).max(units::size(&after)), transaction);
-    let entry = |item: &Item| {
-        let keys = item.iter().filter(|(name, _)| INDEX_KEYS.contains(&name.as_str()));
-        item.contains_key(INDEX)
-            .then(|| keys.map(|(name, value)| (name.clone(), value.clone())).collect::<Item>())
-    };
-    let (old, new) = (entry(&before), entry(&after));
-    if old != new {
-        // One that moves is removed and written.
-        let entries = [old, new].into_iter().flatten();
-        cost.index += entries.map(|entry| units::write(units::size(&entry), false)).sum::<f64>();
+    for keys in INDEXES {
+        let entry = |item: &Item| {
+            keys.iter().map(|key| Some(((*key).to_owned(), item.get(*key)?.clone()))).collect::<Option<Item>>()
+        };
+        let (old, new) = (entry(&before), entry(&after));
+        if old != new {
+            // One that moves is removed and written.
+            let entries = [old, new].into_iter().flatten();
+            cost.index += entries.map(|entry| units::write(units::size(&entry), false)).sum::<f64>();
+        }
     }
     if before != after {
         cost.records.push(record(before, after));
