@@ -192,10 +192,10 @@ async fn all_of_it_works() {
 
     // A colleague starts a flow, and is gone.
     let carl = api.token("carl", "acme", ALL);
-    expect(200, api.post(&format!("/flows/{}/start", many[0]), &carl, Value::Null).await);
-    api.wait_for_status(&many[0], &anna, "active").await;
+    expect(200, api.post(&format!("/flows/{}/start", many[1]), &carl, Value::Null).await);
+    api.wait_for_status(&many[1], &anna, "active").await;
     api.put("iam.user.deleted", json!({"id": api.name("carl")})).await;
-    let stopped = api.wait_for_status(&many[0], &anna, "inactive").await;
+    let stopped = api.wait_for_status(&many[1], &anna, "inactive").await;
     assert_eq!(stopped.body["data"]["statusReason"], "The user who started the flow was deleted.");
 
     api.put("iam.user.deleted", json!({"id": api.name("bert")})).await;

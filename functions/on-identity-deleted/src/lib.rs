@@ -147,18 +147,18 @@ impl Work<'_> {
         let (App { store, secrets, .. }, owner) = (self.app, self.owner);
         let key = OwnerKey::from(owner);
         let mut done = Done { is_all: true, ..Done::default() };
-        // Before the secrets, which the runs use.
-        if owner.kind == OwnerType::User {
-            let find = |last| store.runs_started_by(&owner.id, last, BATCH);
-            let stop = |id| self.change(id, |flow| flow.without_starter(&owner.id));
-            done.runs = self.walk(&mut done, find, stop).await;
-        }
         // At last those that were restored meanwhile.
         for are_deleted in [false, true, false] {
             let find = |last| store.ids_of_owner(&key, are_deleted, last, BATCH);
             let leave = |id| self.change(id, |flow| flow.without_owner(&key));
             let left = self.walk(&mut done, find, leave).await;
             done.flows += left;
+        }
+        // What runs on though it has other owners; before the secrets go that it uses.
+        if owner.kind == OwnerType::User {
+            let find = |last| store.runs_started_by(&owner.id, last, BATCH);
+            let stop = |id| self.change(id, |flow| flow.without_starter(&owner.id));
+            done.runs = self.walk(&mut done, find, stop).await;
         }
         let find = |last| store.secret_ids_of_owner(owner, last, BATCH);
         let leave = async |id| secrets.remove_owner(id, owner).await.map(|()| true);

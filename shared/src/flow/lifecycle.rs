@@ -604,7 +604,7 @@ mod tests {
 
     #[test]
     fn a_run_of_a_flow_that_is_inactive_is_told_to_stop_once() {
-        let anna = caller("anna", None, &[]);
+        let anna = caller("anna", Some("acme"), &[]);
         let inactive = flow(Status::Inactive);
         let failed = RunEvent::Failed(None);
         for event in [&RunEvent::Started, &failed] {
