@@ -160,6 +160,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
+            "dynamodb:UpdateItem",
             "secretsmanager:DeleteSecret",
             "sqs:SendMessage",
         ],
@@ -258,9 +259,12 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     (
         "update-secret",
         &[
+            "dynamodb:BatchGetItem",
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
             "secretsmanager:GetSecretValue",
             "secretsmanager:PutSecretValue",
             "secretsmanager:UpdateSecretVersionStage",
