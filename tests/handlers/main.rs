@@ -10,9 +10,12 @@
 
 mod calls;
 mod conditions;
+mod conflicts;
 mod deletion;
 mod events;
+mod every_write;
 mod failures;
+mod holds;
 mod log;
 mod metrics;
 mod publishing;
@@ -22,5 +25,6 @@ mod secrets;
 mod stack;
 mod tables;
 mod template;
+mod transactions;
 mod validation;
 mod versions;

@@ -113,7 +113,7 @@ fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
 }
 
 /// What each function may do, beyond writing its log.
-const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
+pub(crate) const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ("answer-unknown-route", &[]),
     ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus", "secretsmanager:DescribeSecret"]),
     ("compare-versions", &["dynamodb:GetItem"]),
