@@ -267,6 +267,11 @@ async fn a_flow_takes_up_only_secrets_that_its_author_may_use() {
     assert_eq!(api.patch(&format!("/secrets/{own}"), &anna, share).await.status, 200);
     assert_eq!(api.patch(&path, &bert, other).await.status, 200);
     assert_eq!(api.post(&format!("{path}/start"), &bert, Value::Null).await.status, 200);
+    // And is not taken away again while his run may read it.
+    let alone = json!({"owners": [{"id": api.name("anna"), "type": "USER"}]});
+    let refused = api.patch(&format!("/secrets/{own}"), &anna, alone).await;
+    assert_eq!((refused.status, reasons(&refused)), (409, vec!["secret.in_use"]), "{refused:?}");
+    assert_eq!(refused.body["errors"][0]["flowId"], flow.id());
 
     let mut many = complete_flow("too many");
     many["graph"]["nodes"] = (0..17)

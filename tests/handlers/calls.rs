@@ -75,6 +75,11 @@ async fn secrets(stack: &Stack, anna: &str, note: &mut impl FnMut(&str)) {
     note("change the value of a secret");
     assert_eq!(change(json!({"name": "m"})).await, 200);
     note("change all but the value");
+    let bert = json!({"id": "bert", "type": "USER"});
+    assert_eq!(change(json!({"owners": [{"id": "anna", "type": "USER"}, bert]})).await, 200);
+    stack.calls.take();
+    assert_eq!(change(json!({"owners": [{"id": "anna", "type": "USER"}]})).await, 200);
+    note("take an owner off a secret");
     let usages = stack.request("list-secret-usages", "GET /secrets/{id}/usages", id, anna, Value::Null).await;
     assert_eq!((usages.0, usages.1["data"].as_array().unwrap().len()), (200, 1));
     note("list the flows that use a secret");

@@ -187,8 +187,8 @@ async fn a_crash_after_any_call_of_a_deletion_leaves_the_secret_or_nothing() {
         }
         calls += 1;
     }
-    // Secret, hold, flows, tombstone, value, forget the note; then the answer.
-    assert_eq!(calls, 7);
+    // Secret, flows, its eight gates, flows, tombstone, value, forget the note; then the answer.
+    assert_eq!(calls, 15);
 }
 
 #[tokio::test]
@@ -429,22 +429,21 @@ async fn a_deletion_that_crashed_holds_no_flow_for_long() {
     let stack = Stack::start().await;
     let anna = stack.token("anna", "acme", ALL);
     let id = create(&stack, &anna, "p").await;
-    stack.request_and_crash(2, "delete-secret", "DELETE /secrets/{id}", &id, &anna, Value::Null).await;
+    // Secret, flows, its eight gates.
+    stack.request_and_crash(10, "delete-secret", "DELETE /secrets/{id}", &id, &anna, Value::Null).await;
     let (status, _) = stack.request("create-flow", "POST /flows", "", &anna, using(&id)).await;
     assert_eq!(status, 503, "held");
-    // What a deletion that began two minutes ago has left.
-    let before = shared::flow::Timestamp::from_millis(shared::flow::Timestamp::now().millis() - 120_000);
-    let call = stack.client.update_item().table_name(&stack.table);
-    call.key("pk", AttributeValue::S(format!("SECRET#{id}")))
-        .key("sk", AttributeValue::S("HEAD".into()))
-        .update_expression("SET deletion = :then")
-        .expression_attribute_values(
-            ":then",
-            AttributeValue::S(shared::flow::ObjectId::at(before).to_string()),
-        )
-        .send()
-        .await
-        .unwrap();
+    // As if the time of the deletion were up, and a second more.
+    for gate in 0..8 {
+        let call = stack.client.update_item().table_name(&stack.table);
+        call.key("pk", AttributeValue::S(format!("SECRET#{id}")))
+            .key("sk", AttributeValue::S(format!("GATE#{gate}")))
+            .update_expression("SET heldUntil = :past")
+            .expression_attribute_values(":past", AttributeValue::N("1".into()))
+            .send()
+            .await
+            .unwrap();
+    }
     let (status, body) = stack.request("create-flow", "POST /flows", "", &anna, using(&id)).await;
     assert_eq!(status, 201, "{body}");
 }

@@ -1,6 +1,7 @@
 //! A stack of functions whose calls to AWS a test counts, and can make fail.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use dynoxide::Database;
 use lambda_http::{Context, LambdaEvent};
 use local::aws::{self, BUS, SECRETS_PREFIX, TABLE};
 use local::bus::Bus;
@@ -30,7 +32,10 @@ use shared::identity::{AuthSettings, KeySource, Verifier};
 use shared::secrets::{Recovery, Secrets, Vault, VaultSettings};
 use shared::store::{Store, client_config};
 use tests::other_dynamodb;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
+
+use crate::conflicts::Conflicts;
 
 /// How long a start may take.
 pub(crate) const LIMIT: Duration = Duration::from_mins(5);
@@ -54,6 +59,8 @@ pub(crate) struct Stack {
     pub(crate) bus: &'static Bus,
     pub(crate) client: Client,
     pub(crate) table: String,
+    /// The table's engine, unless it is another one.
+    database: Option<Database>,
     issuer: Issuer,
 }
 
@@ -68,9 +75,15 @@ impl Stack {
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
-        let (plain, table) = match other_dynamodb() {
-            Some((endpoint, table)) => (aws::config_for(&endpoint), table),
-            None => (aws::config(aws::start_dynamodb(None).await.unwrap()), TABLE.to_owned()),
+        let (plain, table, database) = match other_dynamodb() {
+            Some((endpoint, table)) => (aws::config_for(&endpoint), table, None),
+            None => {
+                let database = Database::memory().unwrap();
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                let address = listener.local_addr().unwrap();
+                tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+                (aws::config(address), TABLE.to_owned(), Some(database))
+            }
         };
         aws::create_table(&plain, &table).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
@@ -147,8 +160,17 @@ impl Stack {
             bus,
             client,
             table,
+            database,
             issuer,
         }
+    }
+
+    /// From now on time passes only while everything waits, and so no faster on a busy machine: the table is
+    /// asked in this process, as a network takes time. None with another engine.
+    pub(crate) fn without_network(&self) -> Option<()> {
+        *self.dynamodb.engine.0.lock().unwrap() = Some(self.database.clone()?);
+        tokio::time::pause();
+        Some(())
     }
 
     pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
@@ -206,19 +228,21 @@ impl Stack {
 
     /// Invokes a function that runs from time to time, as if it were so much later.
     pub(crate) async fn invoke_later(&self, function: &str, later: Duration) {
-        let later = Timestamp::now().plus(later);
-        let event = json!({"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event",
-            "account": "1", "time": later.to_string(), "region": "r", "resources": [], "detail": {}});
-        self.functions.invoke(function, event).await.unwrap();
+        self.functions.invoke(function, scheduled(later)).await.unwrap();
     }
 
-    /// The same with only this much time left.
+    /// Deletes a secret with only this much time left; gives the status.
+    pub(crate) async fn delete_in_a_hurry(&self, token: &str, secret: &str) -> u16 {
+        let event =
+            hurried(Duration::from_secs(2), event("DELETE /secrets/{id}", secret, token, &Value::Null));
+        let answer = shared::api::answer(&self.functions.secrets_app, delete_secret::handle, event);
+        read(&serde_json::to_value(answer.await.unwrap()).unwrap()).0
+    }
+
+    /// Stores a flow with only this much time left.
     pub(crate) async fn request_in_a_hurry(&self, token: &str, body: &Value) -> (u16, Value, Value) {
-        let mut context = Context::default();
-        context.deadline = Timestamp::now().millis() + 1500;
-        let event = serde_json::from_value(event("POST /flows", "", token, body)).unwrap();
-        let answer =
-            shared::api::answer(&self.functions.app, create_flow::handle, LambdaEvent::new(event, context));
+        let event = hurried(Duration::from_millis(1500), event("POST /flows", "", token, body));
+        let answer = shared::api::answer(&self.functions.app, create_flow::handle, event);
         let response = serde_json::to_value(answer.await.unwrap()).unwrap();
         let (status, body) = read(&response);
         (status, body, response["headers"].clone())
@@ -347,6 +371,20 @@ impl Stack {
     }
 }
 
+/// A request that has to be answered within this time.
+fn hurried<T: serde::de::DeserializeOwned>(time: Duration, event: Value) -> LambdaEvent<T> {
+    let mut context = Context::default();
+    context.deadline = Timestamp::now().plus(time).millis();
+    LambdaEvent::new(serde_json::from_value(event).unwrap(), context)
+}
+
+/// What a schedule sends so much later than now.
+pub(crate) fn scheduled(later: Duration) -> Value {
+    let later = Timestamp::now().plus(later);
+    json!({"version": "0", "id": "e", "source": "aws.events", "detail-type": "Scheduled Event",
+        "account": "1", "time": later.to_string(), "region": "r", "resources": [], "detail": {}})
+}
+
 /// A request as API Gateway hands it to a function.
 pub(crate) fn event(route: &str, id: &str, token: &str, body: &Value) -> Value {
     let (method, path) = route.split_once(' ').unwrap();
@@ -429,6 +467,10 @@ pub(crate) enum Fault {
     Answer(u16, Value),
     /// It arrives, and its answer is lost.
     LostAnswer,
+    /// It is on its way until told.
+    Wait(Arc<Notify>),
+    /// Whoever makes it panics.
+    Panic,
 }
 
 impl Fault {
@@ -484,6 +526,21 @@ pub(crate) struct Wire {
     crash: Crash,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     sent: Arc<Mutex<Vec<Value>>>,
+    /// By which rules calls conflict.
+    pub(crate) conflicts: Conflicts,
+    /// Calls that are on their way until told.
+    waiting: Arc<AtomicUsize>,
+    /// What answers without a network.
+    engine: Engine,
+}
+
+#[derive(Clone, Default)]
+struct Engine(Arc<Mutex<Option<Database>>>);
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
 }
 
 impl Wire {
@@ -493,12 +550,20 @@ impl Wire {
             crash: crash.clone(),
             faults: Arc::default(),
             sent: Arc::default(),
+            conflicts: Conflicts::default(),
+            waiting: Arc::default(),
+            engine: Engine::default(),
         }
     }
 
     /// The next calls meet these faults, in order.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         *self.faults.lock().unwrap() = faults.into_iter().collect();
+    }
+
+    /// How many calls are on their way until told.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// The bodies that were sent since the last time.
@@ -530,32 +595,71 @@ impl HttpConnector for WireConnector {
         if crash.has_happened() {
             return HttpConnectorFuture::new(std::future::pending());
         }
-        let body =
+        let operation = operation(&request);
+        let body: Value =
             request.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-        self.wire.sent.lock().unwrap().push(body);
-        let answer = |status: u16, body: &Value| {
-            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
+        let answer = |status: u16, body: String| {
+            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
         };
-        match self.wire.faults.lock().unwrap().pop_front() {
-            None | Some(Fault::Pass) => {
-                let call = self.inner.call(request);
-                HttpConnectorFuture::new(async move {
-                    let answer = call.await;
-                    crash.count();
-                    if crash.has_happened() {
-                        std::future::pending::<()>().await;
-                    }
-                    answer
-                })
-            }
-            Some(Fault::Answer(status, body)) => HttpConnectorFuture::ready(answer(status, &body)),
-            Some(Fault::LostAnswer) => {
-                let call = self.inner.call(request);
-                HttpConnectorFuture::new(async move {
-                    call.await?;
-                    answer(500, &json!({"__type": "InternalServerError"}))
-                })
-            }
+        let fault = self.wire.faults.lock().unwrap().pop_front().unwrap_or(Fault::Pass);
+        if let Fault::Answer(status, told) = fault {
+            self.wire.sent.lock().unwrap().push(body);
+            return HttpConnectorFuture::ready(answer(status, told.to_string()));
         }
+        let place = self.wire.conflicts.enter(&operation, &body);
+        self.wire.sent.lock().unwrap().push(body);
+        let place = match place {
+            Ok(place) => place,
+            Err(conflict) => return HttpConnectorFuture::ready(answer(400, conflict.to_string())),
+        };
+        let (connector, engine) = (self.inner.clone(), self.wire.engine.0.lock().unwrap().clone());
+        let call = async move {
+            let Some(engine) = engine else { return connector.call(request).await };
+            let (status, told) = ask(&engine, &operation, request.body().bytes().unwrap_or_default());
+            answer(status, told)
+        };
+        let waiting = self.wire.waiting.clone();
+        HttpConnectorFuture::new(async move {
+            match &fault {
+                Fault::Wait(told) => {
+                    waiting.fetch_add(1, Ordering::Relaxed);
+                    told.notified().await;
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                Fault::Panic => panic!("a defect"),
+                _ => {}
+            }
+            let told = call.await;
+            place.leave().await;
+            if matches!(fault, Fault::LostAnswer) {
+                return answer(500, json!({"__type": "InternalServerError"}).to_string());
+            }
+            crash.count();
+            if crash.has_happened() {
+                std::future::pending::<()>().await;
+            }
+            told
+        })
     }
+}
+
+/// Asks the engine as its server does.
+fn ask(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+    macro_rules! ask {
+        ($method:ident) => {{
+            let told = database.$method(serde_json::from_slice(body).unwrap());
+            told.map(|told| serde_json::to_string(&told).unwrap())
+        }};
+    }
+    let told = match operation {
+        "BatchGetItem" => ask!(batch_get_item),
+        "DeleteItem" => ask!(delete_item),
+        "GetItem" => ask!(get_item),
+        "PutItem" => ask!(put_item),
+        "Query" => ask!(query),
+        "TransactWriteItems" => ask!(transact_write_items),
+        "UpdateItem" => ask!(update_item),
+        other => panic!("nobody asks for {other}"),
+    };
+    told.map_or_else(|error| (error.status_code(), error.to_json()), |told| (200, told))
 }

@@ -114,7 +114,7 @@ fn the_settings_for_functions_elsewhere_are_those_of_the_local_server() {
 }
 
 /// What each function may do, beyond writing its log.
-const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
+pub(crate) const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
     ("answer-unknown-route", &[]),
     ("check-health", &["dynamodb:GetItem", "events:DescribeEventBus", "secretsmanager:DescribeSecret"]),
     ("compare-versions", &["dynamodb:GetItem"]),
@@ -299,6 +299,7 @@ const ACTIONS: [(&str, &[&str]); NAMES.len()] = [
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
+            "dynamodb:Query",
             "dynamodb:UpdateItem",
             "secretsmanager:GetSecretValue",
             "secretsmanager:PutSecretValue",

@@ -1,8 +1,9 @@
 //! `DELETE /secrets/{id}`
 
 use lambda_http::http::StatusCode;
-use shared::api::{Intent, Problem, Request, Response, SecretsApp, secret_in_use, validation_response};
-use shared::secrets::SecretError;
+use shared::api::{
+    Deadline, Intent, Problem, Request, Response, SecretsApp, secret_problem, validation_response,
+};
 
 /// Deletes a secret of the caller's that no running flow uses.
 ///
@@ -14,12 +15,9 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
     let done = if is_validation {
         app.secrets.check_delete(&caller, id).await
     } else {
-        app.secrets.delete(&caller, id).await
+        app.secrets.delete(&caller, id, Deadline::of(&request).moment()).await
     };
-    done.map_err(|error| match error {
-        SecretError::InUse(flows) => secret_in_use(&caller, &flows),
-        other => other.into(),
-    })?;
+    done.map_err(|error| secret_problem(&caller, error))?;
     if is_validation {
         return validation_response(&[]);
     }

@@ -2,7 +2,8 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Intent, Problem, Request, Response, SecretsApp, read_body, secret_response, validation_response,
+    Deadline, Intent, Problem, Request, Response, SecretsApp, read_body, secret_problem, secret_response,
+    validation_response,
 };
 
 /// Replaces the members of a secret of the caller's that the body names. What was shown as `***` and
@@ -15,9 +16,11 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
     let intent = Intent::of(&request, &caller)?;
     let fields = read_body(&request)?.object()?;
     if intent.is_validation() {
-        app.secrets.check_update(&caller, id, fields).await?;
+        let checked = app.secrets.check_update(&caller, id, fields).await;
+        checked.map_err(|error| secret_problem(&caller, error))?;
         return validation_response(&[]);
     }
-    let (secret, value) = app.secrets.update(&caller, id, fields).await?;
+    let updated = app.secrets.update(&caller, id, fields, Deadline::of(&request).moment()).await;
+    let (secret, value) = updated.map_err(|error| secret_problem(&caller, error))?;
     secret_response(StatusCode::OK, &secret, value.masked())
 }

@@ -23,6 +23,12 @@ impl Deadline {
         Self(Instant::now() + time_left(deadline).saturating_sub(MARGIN))
     }
 
+    /// The moment itself.
+    #[must_use]
+    pub const fn moment(self) -> Instant {
+        self.0
+    }
+
     /// The deadline of the parts of an answer, which itself takes time to write.
     #[must_use]
     pub fn of_parts(self) -> Self {

@@ -47,7 +47,7 @@ pub use respond::{
     bulk_response, deleted, diagnostics_of_faults, flow_response, json, plain_flow, validation_response,
 };
 pub use secrets::{
-    SecretsApp, secret_in_use, secret_query, secret_response, secrets_response, usages_response,
+    SecretsApp, secret_problem, secret_query, secret_response, secrets_response, usages_response,
 };
 pub use serve::{Request, Response, answer, path, serve};
 pub use versions::{

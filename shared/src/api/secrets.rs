@@ -13,9 +13,9 @@ use super::respond::{body, enveloped};
 use super::warm_up::open;
 use super::{OpenError, Problem, Request, Response, authenticate, id, require, scope};
 use crate::config::Config;
-use crate::flow::{Flow, FlowId, SecretId, Status};
+use crate::flow::{FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
-use crate::secrets::{Secret, SecretView, Secrets, Tree};
+use crate::secrets::{Secret, SecretError, SecretView, Secrets, Tree};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
 
 /// What the secrets' routes share: who calls, the table, and Secrets Manager.
@@ -160,9 +160,14 @@ pub fn usages_response(
     listed(request, &usages, page_meta(query.size, None, None), next)
 }
 
-/// What a caller is told who cannot delete a secret because of these flows.
+/// Why a caller cannot do something with a secret; flows that are in the way are named if it sees them.
 #[must_use]
-pub fn secret_in_use(caller: &Caller, flows: &[Flow]) -> Problem {
+pub fn secret_problem(caller: &Caller, error: SecretError) -> Problem {
     let scope = scope(caller);
-    Problem::SecretInUse(flows.iter().map(|flow| Use::of(flow, scope.contains(flow))).collect())
+    match error {
+        SecretError::InUse(flows) => {
+            Problem::SecretInUse(flows.iter().map(|flow| Use::of(flow, scope.contains(flow))).collect())
+        }
+        other => other.into(),
+    }
 }

@@ -8,12 +8,17 @@ mod tree;
 mod value;
 mod vault;
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::time::Duration;
+
 use aws_config::SdkConfig;
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Config, ConfigError};
-use crate::flow::{Actor, Fault, Fields, Flow, ObjectId, SecretId};
+use crate::flow::{Actor, Fault, Fields, Flow, ObjectId, SecretId, Timestamp};
 use crate::identity::Caller;
-use crate::store::{self, Receipt, SecretRead, Store, Unsettled};
+use crate::store::{self, Hold, Receipt, SecretRead, Store, Unsettled, pause};
 
 pub use secret::{OwnerType, Secret, SecretOwner, SecretView};
 pub use tree::Tree;
@@ -24,6 +29,11 @@ pub use vault::{Recovery, Vault, VaultError, VaultSettings};
 const ATTEMPTS: u32 = 10;
 /// Flows that are named when a secret is in use.
 const MAX_NAMED: usize = 20;
+/// What is left of a request's time for letting go of what it holds.
+const MARGIN: Duration = Duration::from_secs(1);
+/// For so long after its request's time is up a hold counts that nobody let go of: by how much the clocks of two
+/// sandboxes may differ.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Why something could not be done with a secret.
 #[derive(Debug, thiserror::Error)]
@@ -178,7 +188,8 @@ impl Secrets {
 
     /// Changes a secret of the caller's: a note, the value as one that counts for nobody, the rest
     /// with the version that counts, then Secrets Manager's label. Seven calls, or three when the value
-    /// stays; one more when it gets owners.
+    /// stays; one more when it gets owners. Owners are taken off only if no run depends on them, which is found
+    /// out as in [`Self::delete`], and costs as many calls more. `until` is the request's deadline.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -187,52 +198,66 @@ impl Secrets {
         caller: &Caller,
         id: SecretId,
         fields: Fields<'_>,
+        until: Instant,
     ) -> Result<(Secret, SecretValue), SecretError> {
-        let note = Unsettled::of(id);
-        let mut is_noted = false;
-        let mut refusal = None;
-        for _ in 0..ATTEMPTS {
-            let (before, stored, is_current) = self.read(caller, id).await?;
-            let Some((next, value)) = before.patch(caller, fields.clone(), &stored)? else {
-                return Ok((before, stored));
-            };
-            self.store.check_owners_of_secret(Some(&before), &next).await?;
-            let has_new_value = next.version != before.version;
-            if has_new_value {
-                if !is_noted {
-                    self.store.note_unsettled(&note).await?;
-                    is_noted = true;
-                }
-                let put = async {
-                    if let (false, Some(previous)) = (is_current, before.previous) {
-                        // What counts must have its label before another version is put there.
-                        self.vault.promote(id, before.version, previous).await?;
-                    }
-                    self.vault.put(&next, &value).await
+        let (hold, note) = (hold(id, until), Unsettled::of(id));
+        let work = async {
+            let (mut is_noted, mut refusal) = (false, None);
+            for attempt in 1..=ATTEMPTS {
+                let (before, stored, is_current) = self.read(caller, id).await?;
+                let Some((next, value)) = before.patch(caller, fields.clone(), &stored)? else {
+                    return Ok((before, stored, None));
                 };
-                match put.await {
-                    // Was it deleted in between? The next look at it tells.
-                    Err(error @ (VaultError::Missing | VaultError::State(_))) => {
-                        refusal = Some(error);
+                self.store.check_owners_of_secret(Some(&before), &next).await?;
+                let hold = Some(&hold).filter(|_| takes_off(&before, &next));
+                if hold.is_some() {
+                    self.check_runs(id, |flow| !is_read_as(&next, flow)).await?;
+                }
+                let previous = Some(before.version).filter(|version| *version != next.version);
+                if previous.is_some() {
+                    if !is_noted {
+                        self.store.note_unsettled(&note).await?;
+                        is_noted = true;
+                    }
+                    let put = async {
+                        if let (false, Some(previous)) = (is_current, before.previous) {
+                            // What counts must have its label before another version is put there.
+                            self.vault.promote(id, before.version, previous).await?;
+                        }
+                        self.vault.put(&next, &value).await
+                    };
+                    match put.await {
+                        // Was it deleted in between? The next look at it tells.
+                        Err(error @ (VaultError::Missing | VaultError::State(_))) => {
+                            refusal = Some(error);
+                            continue;
+                        }
+                        result => result?,
+                    }
+                }
+                if let Some(hold) = hold {
+                    if !self.store.hold_secret(hold).await? {
+                        pause(attempt).await;
                         continue;
                     }
-                    result => result?,
+                    self.check_runs(id, |flow| !is_read_as(&next, flow)).await?;
+                }
+                if self.store.replace_secret(&before, &next, hold).await? {
+                    return Ok((next, value, previous));
                 }
             }
-            if !self.store.replace_secret(&before, &next).await? {
-                continue;
-            }
-            if has_new_value {
-                let promoted = self.vault.promote(id, next.version, before.version).await;
-                self.done(&note, promoted).await;
-            }
-            return Ok((next, value));
+            let overtaken = store::Error::Unavailable("others change the secret all the time".into());
+            Err(refusal.map_or_else(|| overtaken.into(), SecretError::from))
+        };
+        let (next, value, previous) = self.letting_go(&hold, until, work).await?;
+        if let Some(previous) = previous {
+            let promoted = self.vault.promote(id, next.version, previous).await;
+            self.done(&note, promoted).await;
         }
-        let overtaken = store::Error::Unavailable("others change the secret all the time".into());
-        Err(refusal.map_or_else(|| overtaken.into(), SecretError::from))
+        Ok((next, value))
     }
 
-    /// Whether [`Self::update`] would be refused. Two calls, three when it gets owners.
+    /// Whether [`Self::update`] would be refused now. Two calls, more when it gets owners or they are taken off.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -244,7 +269,13 @@ impl Secrets {
     ) -> Result<(), SecretError> {
         let (secret, stored) = self.get(caller, id).await?;
         match secret.patch(caller, fields, &stored)? {
-            Some((next, _)) => Ok(self.store.check_owners_of_secret(Some(&secret), &next).await?),
+            Some((next, _)) => {
+                self.store.check_owners_of_secret(Some(&secret), &next).await?;
+                if takes_off(&secret, &next) {
+                    self.check_runs(id, |flow| !is_read_as(&next, flow)).await?;
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -255,38 +286,72 @@ impl Secrets {
     /// See [`SecretError`].
     pub async fn check_delete(&self, caller: &Caller, id: SecretId) -> Result<(), SecretError> {
         self.find(caller, id).await?;
-        let users = self.store.running_users(id, MAX_NAMED).await?;
-        if users.is_empty() { Ok(()) } else { Err(SecretError::InUse(users)) }
+        self.check_runs(id, |_| true).await
     }
 
-    /// Deletes a secret of the caller's that no running flow uses: no flow can start with it from the
-    /// first call on, and if one runs then, it stays. Five calls or more, then the value.
+    /// Deletes a secret of the caller's that no running flow uses. It is held for the decision, so that none starts
+    /// in between; but not while one runs that is seen before. Thirteen calls or more, then the value. `until` is
+    /// the request's deadline.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub async fn delete(&self, caller: &Caller, id: SecretId) -> Result<(), SecretError> {
-        for _ in 0..ATTEMPTS {
-            let secret = self.find(caller, id).await?;
-            let note = Unsettled::of(id);
-            if !self.store.hold_secret(&secret, note.operation).await? {
-                continue;
+    pub async fn delete(&self, caller: &Caller, id: SecretId, until: Instant) -> Result<(), SecretError> {
+        let (hold, note) = (hold(id, until), Unsettled::of(id));
+        let work = async {
+            for attempt in 1..=ATTEMPTS {
+                let secret = self.find(caller, id).await?;
+                self.check_runs(id, |_| true).await?;
+                if !self.store.hold_secret(&hold).await? {
+                    pause(attempt).await;
+                    continue;
+                }
+                // What started before the hold.
+                self.check_runs(id, |_| true).await?;
+                let notes = std::slice::from_ref(&note);
+                if self.store.delete_secret(&secret, caller.into(), Some(&hold), notes).await? {
+                    return Ok(());
+                }
             }
-            let users = self.store.running_users(id, MAX_NAMED).await?;
-            if !users.is_empty() {
-                self.store.release_secret(&secret, note.operation).await?;
-                return Err(SecretError::InUse(users));
-            }
-            if self
-                .store
-                .delete_secret(&secret, caller.into(), Some(note.operation), std::slice::from_ref(&note))
-                .await?
-            {
-                let deleted = self.vault.delete(id).await;
-                self.done(&note, deleted).await;
-                return Ok(());
-            }
+            Err(store::Error::Unavailable("others change the secret all the time".into()).into())
+        };
+        self.letting_go(&hold, until, work).await?;
+        let deleted = self.vault.delete(id).await;
+        self.done(&note, deleted).await;
+        Ok(())
+    }
+
+    /// Refuses what flows are in the way of that run.
+    async fn check_runs(
+        &self,
+        id: SecretId,
+        is_in_the_way: impl Fn(&Flow) -> bool + Send,
+    ) -> Result<(), SecretError> {
+        let users = self.store.running_users(id, MAX_NAMED, is_in_the_way).await?;
+        if users.is_empty() { Ok(()) } else { Err(SecretError::InUse(users)) }
+    }
+
+    /// Does work that may hold a secret, and lets go of that however the work ends: also when its time is up,
+    /// which is so much before the request's that there is time for it, or when it panics.
+    async fn letting_go<T>(
+        &self,
+        hold: &Hold,
+        until: Instant,
+        work: impl Future<Output = Result<T, SecretError>> + Send,
+    ) -> Result<T, SecretError> {
+        let work = timeout_at(until.checked_sub(MARGIN).unwrap_or(until), work);
+        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        if hold.is_taken()
+            && let Err(error) = self.store.release_secret(hold).await
+        {
+            // It ends by itself, a little later.
+            tracing::warn!(secret.id = %hold.secret, error = %error, "secret.held");
         }
-        Err(store::Error::Unavailable("others change the secret all the time".into()).into())
+        match ended {
+            Ok(in_time) => {
+                in_time.unwrap_or_else(|elapsed| Err(store::Error::Unavailable(elapsed.into()).into()))
+            }
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// Takes an owner off a secret. One that is left without any is deleted, even if flows use it, and its
@@ -299,7 +364,7 @@ impl Secrets {
             let Some(before) = self.store.secret(id).await? else { return Ok(()) };
             let Some(next) = before.without_owner(owner) else { return Ok(()) };
             if !next.owners.is_empty() {
-                if self.store.replace_secret(&before, &next).await? {
+                if self.store.replace_secret(&before, &next, None).await? {
                     return Ok(());
                 }
                 continue;
@@ -372,6 +437,24 @@ impl Secrets {
             tracing::warn!(secret.id = %note.secret, error = %error, cause = error_cause(&error), "secret.unsettled");
         }
     }
+}
+
+/// A hold on a secret for a request with this deadline.
+fn hold(secret: SecretId, until: Instant) -> Hold {
+    let left = until.saturating_duration_since(Instant::now());
+    Hold::new(secret, Timestamp::now().plus(left + SLACK))
+}
+
+/// Whether somebody loses a secret by a change.
+fn takes_off(before: &Secret, next: &Secret) -> bool {
+    before.owners.iter().any(|owner| !next.owners.contains(owner))
+}
+
+/// Whether the run of a flow may read a secret: as who started it, or as the flow's tenant, which is that of who
+/// started it.
+fn is_read_as(secret: &Secret, flow: &Flow) -> bool {
+    let user = flow.started_by.as_deref().unwrap_or_default();
+    secret.is_owned_by(&SecretOwner::of(user, flow.document.tenant.value().map(String::as_str)))
 }
 
 fn error_cause(error: &SecretError) -> Option<String> {

@@ -14,6 +14,8 @@ use crate::secrets::SecretOwner;
 
 /// The sort key of a flow's or a secret's head.
 pub(super) const HEAD: &str = "HEAD";
+/// How many [gates](gate) a secret has. Stored gates depend on the number.
+pub(super) const GATES: u8 = 8;
 /// How the sort keys of readings of a secret's value begin.
 pub(super) const READ: &str = "READ#";
 /// How the sort keys of a flow's former versions begin.
@@ -75,6 +77,16 @@ pub(super) fn gone(kind: &str, id: &str) -> Item {
 /// The key of the note of one that may still own something. Ids may be longer than sort keys.
 pub(super) fn leaving(kind: &str, id: &str) -> Item {
     item(LEAVING, &format!("{kind}#{}", URL_SAFE_NO_PAD.encode(digest(&SHA256, id.as_bytes()))))
+}
+
+/// The secret that a partition key belongs to.
+pub(super) fn secret_of(key: &str) -> Option<SecretId> {
+    key.strip_prefix("SECRET#")?.parse().ok()
+}
+
+/// The sort key of one of a secret's gates.
+pub(super) fn gate(number: u8) -> String {
+    format!("GATE#{number}")
 }
 
 /// The partition key of one owner's secrets.

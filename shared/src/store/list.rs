@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::item::{self, Row, read_head, search_text};
 use super::keys::{self, Partition};
+use super::retry::{MAX_ATTEMPTS, pause};
 use super::{Error, Item, Store, error};
 use crate::flow::{
     FinalDocument, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, StoredDocument, Timestamp,
@@ -282,6 +283,8 @@ impl Store {
         projection: Option<&str>,
     ) -> Result<Vec<Item>, Error> {
         let mut items = Vec::with_capacity(keys.len());
+        // Since it last gave a part.
+        let mut tried = 0;
         while !keys.is_empty() {
             let mut wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
             if let Some(projection) = projection {
@@ -293,15 +296,20 @@ impl Store {
             let mut output = call.send().await.map_err(error)?;
             let found =
                 output.responses.as_mut().and_then(|tables| tables.remove(&self.table)).unwrap_or_default();
-            // What did not fit one answer of 16 MB is asked for again.
+            // What did not fit one answer of 16 MB, or was too much at once, is asked for again.
             keys = output
                 .unprocessed_keys
                 .and_then(|mut tables| tables.remove(&self.table))
                 .map_or_else(Vec::new, |rest| rest.keys);
-            if found.is_empty() && !keys.is_empty() {
+            tried = if found.is_empty() { tried + 1 } else { 1 };
+            items.extend(found);
+            if keys.is_empty() {
+                break;
+            }
+            if tried == MAX_ATTEMPTS {
                 return Err(Error::Unavailable("the table gives no part of a batch".into()));
             }
-            items.extend(found);
+            pause(tried).await;
         }
         Ok(items)
     }

@@ -35,7 +35,8 @@ pub use keys::{Kind, flow_of_key};
 pub use list::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, Scope, SortKey};
 pub use receipt::{Receipt, ReceiptKey, StoredAnswer};
 pub use retry::client_config;
-pub(crate) use secrets::Unsettled;
+pub(crate) use retry::pause;
+pub(crate) use secrets::{Hold, Unsettled};
 pub use secrets::{
     SecretHead, SecretPage, SecretPaging, SecretQuery, SecretRead, read_secret_head, read_secret_read,
 };
@@ -362,7 +363,7 @@ impl Store {
         let mut writes = vec![self.write_head(before, head, after.is_some())?];
         let secrets = after.map(|flow| flow.secrets_taken_up(before)).unwrap_or_default();
         for (id, flow) in secrets.iter().zip(std::iter::repeat(after).flatten()) {
-            writes.push(self.check_secret(*id, &flow.actor)?);
+            writes.push(self.check_secret(*id, flow)?);
         }
         writes.extend(self.write_rows(before, after, self.carried(before, after).await?)?);
         if let Some((before, after)) = before.zip(after).filter(|(a, b)| a.revision != b.revision) {
@@ -645,9 +646,9 @@ fn refused_secrets(
 ) -> Error {
     let mut unknown = BTreeSet::new();
     for (place, secret) in failed {
-        match secrets::is_held(secret, &after.actor) {
+        match secrets::may_pass(secret, &after.actor) {
             Ok(false) => unknown.extend(place.checked_sub(1).and_then(|place| secrets.iter().nth(place))),
-            Ok(true) => return Error::Unavailable("a secret is being deleted".into()),
+            Ok(true) => return Error::Unavailable("a secret is held".into()),
             Err(error) => return error,
         }
     }

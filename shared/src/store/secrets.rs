@@ -1,24 +1,24 @@
-//! Secrets without their values: a head each, listing rows per owner, notes of what is half done, and
-//! who read a value.
+//! Secrets without their values: a head each, gates that flows pass by, listing rows per owner, notes of
+//! what is half done, and who read a value.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Update,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 
 use super::item::{self, Row, read, read_head};
-use super::keys::{self, HEAD, Partition};
+use super::keys::{self, GATES, HEAD, Partition};
 use super::list::MAX_BATCH;
 use super::{Error, Item, Receipt, Store, Tombstone, Written, error, passed, refused, size, update};
 use crate::flow::{Actor, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, Timestamp};
 use crate::secrets::{Secret, SecretOwner};
 
-/// How long a deletion may take; after that flows can start with the secret again. No request lasts
-/// as long.
-const HOLD_SECONDS: u64 = 60;
 /// How long the table keeps who read a value: 90 days. The event says it for ever.
 const READ_SECONDS: u64 = 90 * 24 * 60 * 60;
 /// Notes in one call.
@@ -70,6 +70,50 @@ impl Unsettled {
 
     fn key(&self) -> Item {
         keys::item(keys::UNSETTLED, &self.operation.to_string())
+    }
+}
+
+/// What an operation has on a secret so that no flow takes it up meanwhile: every gate of it, until a time.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// The operation; of two the later one has its way.
+    operation: ObjectId,
+    /// Which secret.
+    pub(crate) secret: SecretId,
+    /// When flows go on whatever became of the operation.
+    until: Timestamp,
+    /// Whether a gate may be held.
+    is_taken: AtomicBool,
+}
+
+impl Hold {
+    /// A hold that is not taken yet.
+    pub(crate) fn new(secret: SecretId, until: Timestamp) -> Self {
+        Self { operation: ObjectId::generate(), secret, until, is_taken: AtomicBool::new(false) }
+    }
+
+    /// Whether there may be something to let go of.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.is_taken.load(Ordering::Relaxed)
+    }
+
+    fn operation(&self) -> AttributeValue {
+        AttributeValue::S(self.operation.to_string())
+    }
+}
+
+/// What the condition of a flow that takes a secret up is about. A secret has several with the same content,
+/// and each flow looks at one: looking at one item, flows that start at once would be in each other's way.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Gate {
+    /// Who may use the secret, as a condition can look for it.
+    owner_keys: Vec<String>,
+}
+
+impl Gate {
+    fn of(secret: &Secret) -> Self {
+        Self { owner_keys: secret.owners.iter().map(SecretOwner::key).collect() }
     }
 }
 
@@ -154,11 +198,16 @@ fn head_key(id: SecretId) -> Item {
 }
 
 fn live_item(secret: &Secret) -> Result<Item, Error> {
-    // What a condition can look for.
-    let owners = secret.owners.iter().map(|owner| AttributeValue::S(owner.key())).collect();
-    let mut item = item::with_key(head_key(secret.id), secret)?;
-    item.insert("ownerKeys".into(), AttributeValue::L(owners));
-    Ok(item)
+    item::with_key(head_key(secret.id), secret)
+}
+
+fn gate_key(id: SecretId, number: u8) -> Item {
+    keys::item(&keys::secret(id), &keys::gate(number))
+}
+
+/// The gate by which a flow passes.
+fn gate_of(id: SecretId, flow: FlowId) -> Item {
+    gate_key(id, flow.shard(GATES))
 }
 
 fn row_key(owner: &SecretOwner, id: SecretId) -> Item {
@@ -191,6 +240,9 @@ impl Store {
     ) -> Result<(), Error> {
         let head = self.put(live_item(secret)?).condition_expression("attribute_not_exists(pk)");
         let mut writes = vec![put(head)?];
+        for number in 0..GATES {
+            writes.push(put(self.put(item::with_key(gate_key(secret.id, number), &Gate::of(secret))?))?);
+        }
         for owner in &secret.owners {
             writes.push(put(self.put(item::with_key(row_key(owner, secret.id), secret)?))?);
         }
@@ -211,13 +263,24 @@ impl Store {
         }
     }
 
-    /// Stores another state of a secret; tells whether it was still as it was `before`. One call.
-    pub(crate) async fn replace_secret(&self, before: &Secret, after: &Secret) -> Result<bool, Error> {
+    /// Stores another state of a secret; tells whether it was still as it was `before`, and is still held if
+    /// it had to be: then it is not any more. One call.
+    pub(crate) async fn replace_secret(
+        &self,
+        before: &Secret,
+        after: &Secret,
+        hold: Option<&Hold>,
+    ) -> Result<bool, Error> {
         let head = update::difference(&live_item(before)?, size::fits(live_item(after)?)?)
             .condition_expression("#sequence = :seen")
             .expression_attribute_names("#sequence", "sequence")
             .expression_attribute_values(":seen", AttributeValue::N(before.sequence.to_string()));
         let mut writes = vec![self.update_item(head)?];
+        if hold.is_some() || after.owners != before.owners {
+            for number in 0..GATES {
+                writes.push(self.change_gate(after, number, hold)?);
+            }
+        }
         for owner in &after.owners {
             let row = |secret| item::with_key(row_key(owner, after.id), secret);
             writes.push(if before.owners.contains(owner) {
@@ -229,62 +292,108 @@ impl Store {
         for owner in before.owners.iter().filter(|owner| !after.owners.contains(owner)) {
             writes.push(self.delete(row_key(owner, before.id))?);
         }
-        Ok(matches!(self.write(writes).await?, Written::Yes))
+        self.write_held(writes, hold).await
     }
 
-    /// Keeps flows from starting with a secret, or taking it up, while this operation deletes it; tells
-    /// whether it was still as it was `before`. One call.
-    pub(crate) async fn hold_secret(&self, before: &Secret, operation: ObjectId) -> Result<bool, Error> {
-        let call = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(head_key(before.id)))
-            .update_expression("SET deletion = :operation")
-            .condition_expression("#sequence = :seen")
-            .expression_attribute_names("#sequence", "sequence")
-            .expression_attribute_values(":seen", AttributeValue::N(before.sequence.to_string()))
-            .expression_attribute_values(":operation", AttributeValue::S(operation.to_string()));
-        passed(call.send().await)
+    /// Writes that end a hold, if it is one's own and they are done.
+    async fn write_held(&self, writes: Vec<TransactWriteItem>, hold: Option<&Hold>) -> Result<bool, Error> {
+        let is_done = matches!(self.write(writes).await?, Written::Yes);
+        if let Some(hold) = hold.filter(|_| is_done) {
+            hold.is_taken.store(false, Ordering::Relaxed);
+        }
+        Ok(is_done)
     }
 
-    /// Takes that back, unless another operation holds the secret by now. One call.
-    pub(crate) async fn release_secret(&self, secret: &Secret, operation: ObjectId) -> Result<(), Error> {
-        let call = self
-            .client
-            .update_item()
+    /// Another content of a gate, and the end of the hold if there is one.
+    fn change_gate(
+        &self,
+        secret: &Secret,
+        number: u8,
+        hold: Option<&Hold>,
+    ) -> Result<TransactWriteItem, Error> {
+        let owners = Gate::of(secret).owner_keys.into_iter().map(AttributeValue::S).collect();
+        let mut update = Update::builder()
             .table_name(&self.table)
-            .set_key(Some(head_key(secret.id)))
-            .update_expression("REMOVE deletion")
-            .condition_expression("deletion = :operation")
-            .expression_attribute_values(":operation", AttributeValue::S(operation.to_string()));
-        passed(call.send().await).map(drop)
+            .set_key(Some(gate_key(secret.id, number)))
+            .update_expression("SET ownerKeys = :owners")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":owners", AttributeValue::L(owners));
+        if let Some(hold) = hold {
+            update = update
+                .update_expression("SET ownerKeys = :owners REMOVE heldBy, heldUntil")
+                .condition_expression("heldBy = :operation")
+                .expression_attribute_values(":operation", hold.operation());
+        }
+        Ok(TransactWriteItem::builder().update(update.build().map_err(refused)?).build())
+    }
+
+    /// Keeps flows from starting with a secret, or taking it up; tells whether it is there and no later
+    /// operation holds it. A call a gate: as one transaction they would be in the way of every flow that starts.
+    pub(crate) async fn hold_secret(&self, hold: &Hold) -> Result<bool, Error> {
+        hold.is_taken.store(true, Ordering::Relaxed);
+        let gates = (0..GATES).map(|number| async move {
+            let call = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(gate_key(hold.secret, number)))
+                .update_expression("SET heldBy = :operation, heldUntil = :until")
+                // Of two that hold it at once one must get all gates; and who comes again after a crash, that.
+                .condition_expression("attribute_exists(pk) AND (attribute_not_exists(heldBy) OR heldBy <= :operation OR heldUntil < :now)")
+                .expression_attribute_values(":operation", hold.operation())
+                .expression_attribute_values(":until", millis(hold.until))
+                .expression_attribute_values(":now", millis(Timestamp::now()));
+            passed(call.send().await)
+        });
+        Ok(try_join_all(gates).await?.into_iter().all(|is_held| is_held))
+    }
+
+    /// Takes that back, but for gates that another operation holds by now. A call a gate.
+    pub(crate) async fn release_secret(&self, hold: &Hold) -> Result<(), Error> {
+        let gates = (0..GATES).map(|number| async move {
+            let call = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(gate_key(hold.secret, number)))
+                .update_expression("REMOVE heldBy, heldUntil")
+                .condition_expression("heldBy = :operation")
+                .expression_attribute_values(":operation", hold.operation());
+            passed(call.send().await).map(drop)
+        });
+        // One that fails keeps no other from being opened.
+        join_all(gates).await.into_iter().collect()
     }
 
     /// Deletes a secret, and notes what has to become of its value; tells whether it was still as it was
-    /// `before`, and is still held by this operation if it had to be. One call.
+    /// `before`, and is still held if it had to be. One call.
     pub(crate) async fn delete_secret(
         &self,
         before: &Secret,
         actor: Actor,
-        holder: Option<ObjectId>,
+        hold: Option<&Hold>,
         notes: &[Unsettled],
     ) -> Result<bool, Error> {
         let tombstone = Tombstone::of(before.id, (before.sequence, before.updated_at), actor);
-        let mut head = unchanged(self.put(item::with_key(head_key(before.id), &tombstone)?), before);
-        if let Some(operation) = holder {
-            head = head
-                .condition_expression("#sequence = :seen AND deletion = :operation")
-                .expression_attribute_values(":operation", AttributeValue::S(operation.to_string()));
-        }
+        let head = unchanged(self.put(item::with_key(head_key(before.id), &tombstone)?), before);
         let mut writes = vec![put(head)?];
+        for number in 0..GATES {
+            let mut gate =
+                Delete::builder().table_name(&self.table).set_key(Some(gate_key(before.id, number)));
+            if let Some(hold) = hold {
+                gate = gate
+                    .condition_expression("heldBy = :operation")
+                    .expression_attribute_values(":operation", hold.operation());
+            }
+            writes.push(TransactWriteItem::builder().delete(gate.build().map_err(refused)?).build());
+        }
         for owner in &before.owners {
             writes.push(self.delete(row_key(owner, before.id))?);
         }
         for note in notes {
             writes.push(put(self.put(item::with_key(note.key(), note)?))?);
         }
-        Ok(matches!(self.write(writes).await?, Written::Yes))
+        self.write_held(writes, hold).await
     }
 
     /// Writes down that a change of a value begins. One call.
@@ -399,9 +508,15 @@ impl Store {
         secrets.map(|secret| secret.map(|secret| secret.id)).collect()
     }
 
-    /// Some of the flows that use this secret and are not inactive; at most `max`. One call per
-    /// hundred flows that use it, and one more for each of these calls that finds any.
-    pub(crate) async fn running_users(&self, id: SecretId, max: usize) -> Result<Vec<Flow>, Error> {
+    /// Some of the flows that use this secret, are not inactive, and are in the way; at most `max`. One call per
+    /// hundred flows that use it, and one more for each of these calls that finds any that run and for every
+    /// `max` of those.
+    pub(crate) async fn running_users(
+        &self,
+        id: SecretId,
+        max: usize,
+        is_in_the_way: impl Fn(&Flow) -> bool + Send,
+    ) -> Result<Vec<Flow>, Error> {
         let partition = Partition::Users(id);
         let mut found = Vec::new();
         let mut start: Option<FlowId> = None;
@@ -414,33 +529,38 @@ impl Store {
             let rows = output.items.unwrap_or_default().into_iter().map(read::<Row>);
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
             start = rows.last().map(|row| row.sk);
-            let mut running = self.with_status(rows, |status| status != Status::Inactive).await?;
-            running.truncate(max - found.len());
-            for head in self.batch(&running, None).await? {
-                // One that was stopped in between is no hindrance any more.
-                let flow = read_head(head)?.live();
-                found.extend(flow.filter(|flow| flow.status != Status::Inactive));
+            let running = self.with_status(rows, |status| status != Status::Inactive).await?;
+            for rows in running.chunks(max) {
+                for head in self.batch(rows, None).await? {
+                    // One that was stopped in between is no hindrance any more.
+                    let flow = read_head(head)?.live().filter(|flow| flow.status != Status::Inactive);
+                    found.extend(flow.filter(&is_in_the_way));
+                }
+                if found.len() >= max {
+                    found.truncate(max);
+                    return Ok(found);
+                }
             }
-            if output.last_evaluated_key.is_none() || start.is_none() || found.len() >= max {
+            if output.last_evaluated_key.is_none() || start.is_none() {
                 return Ok(found);
             }
         }
     }
 
-    /// The condition that this secret is there, that this actor may use it, and that nobody deletes
-    /// it at the moment.
-    pub(super) fn check_secret(&self, id: SecretId, actor: &Actor) -> Result<TransactWriteItem, Error> {
-        let own = SecretOwner::of(&actor.user, actor.tenant.as_deref());
+    /// The condition that a secret that a flow takes up is there, that whoever changed the flow may use it, and
+    /// that no operation holds it at the moment.
+    pub(super) fn check_secret(&self, id: SecretId, flow: &Flow) -> Result<TransactWriteItem, Error> {
+        let own = SecretOwner::of(&flow.actor.user, flow.actor.tenant.as_deref());
         let names: Vec<_> = (0..own.len()).map(|n| format!(":owner{n}")).collect();
         let owned: Vec<_> = names.iter().map(|name| format!("contains(ownerKeys, {name})")).collect();
         let mut check = ConditionCheck::builder()
             .table_name(&self.table)
-            .set_key(Some(head_key(id)))
+            .set_key(Some(gate_of(id, flow.id)))
             .condition_expression(format!(
-                "({}) AND (attribute_not_exists(deletion) OR deletion < :lapsed)",
+                "({}) AND (attribute_not_exists(heldUntil) OR heldUntil < :now)",
                 owned.join(" OR ")
             ))
-            .expression_attribute_values(":lapsed", AttributeValue::S(lapsed().to_string()))
+            .expression_attribute_values(":now", millis(Timestamp::now()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         for (name, owner) in names.into_iter().zip(own) {
             check = check.expression_attribute_values(name, AttributeValue::S(owner.key()));
@@ -455,11 +575,12 @@ impl Store {
         if secrets.is_empty() {
             return Ok(());
         }
-        let heads = self.batch_items(secrets.iter().map(|id| head_key(*id)).collect(), None).await?;
+        let gates = secrets.iter().map(|id| gate_of(*id, after.id)).collect();
+        let gates = self.batch_items(gates, None).await?;
         let mut unknown = secrets;
-        for head in heads {
-            let id = head.get("id").and_then(|id| id.as_s().ok()?.parse().ok());
-            if is_held(Some(head), &after.actor)? {
+        for gate in gates {
+            let id = gate.get("pk").and_then(|key| keys::secret_of(key.as_s().ok()?));
+            if may_pass(Some(gate), &after.actor)? {
                 id.inspect(|id| {
                     unknown.remove(id);
                 });
@@ -482,16 +603,15 @@ impl Store {
     }
 }
 
-/// Deletions that began before this id was made have ended, one way or another.
-fn lapsed() -> ObjectId {
-    ObjectId::at(Timestamp::from_millis(Timestamp::now().millis().saturating_sub(HOLD_SECONDS * 1000)))
+fn millis(time: Timestamp) -> AttributeValue {
+    AttributeValue::N(time.millis().to_string())
 }
 
-/// Whether this is the head of a secret that the actor may use, were it not being deleted.
-pub(super) fn is_held(head: Option<Item>, actor: &Actor) -> Result<bool, Error> {
-    let secret = head.map(read_secret_head).transpose()?.and_then(SecretHead::live);
+/// Whether this is the gate of a secret that the actor may use, were it not held.
+pub(super) fn may_pass(gate: Option<Item>, actor: &Actor) -> Result<bool, Error> {
+    let Some(gate) = gate.map(read::<Gate>).transpose()? else { return Ok(false) };
     let own = SecretOwner::of(&actor.user, actor.tenant.as_deref());
-    Ok(secret.is_some_and(|secret| secret.is_owned_by(&own)))
+    Ok(own.iter().any(|owner| gate.owner_keys.contains(&owner.key())))
 }
 
 fn unchanged(
