@@ -163,6 +163,13 @@ impl Stack {
         Some(())
     }
 
+    /// Puts an item into the table as it goes over the wire.
+    pub(crate) fn put(&self, item: &Value) {
+        let body = json!({"TableName": self.table, "Item": item}).to_string();
+        let (status, told) = ask(self.database.as_ref().unwrap(), "PutItem", body.as_bytes());
+        assert_eq!(status, 200, "{told}");
+    }
+
     pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
         let tenant = Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty());
         let permissions = permissions.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
