@@ -68,15 +68,14 @@ impl Stack {
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
-        let (plain, table, database) = match other_dynamodb() {
-            Some((endpoint, table)) => (aws::config_for(&endpoint), table, None),
-            None => {
-                let database = Database::memory().unwrap();
-                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-                let address = listener.local_addr().unwrap();
-                tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-                (aws::config(address), TABLE.to_owned(), Some(database))
-            }
+        let (plain, table, database) = if let Some((endpoint, table)) = other_dynamodb() {
+            (aws::config_for(&endpoint), table, None)
+        } else {
+            let database = Database::memory().unwrap();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+            (aws::config(address), TABLE.to_owned(), Some(database))
         };
         aws::create_table(&plain, &table).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
@@ -231,7 +230,7 @@ impl Stack {
     /// Deletes a secret with only this much time left; gives the status.
     pub(crate) async fn delete_in_a_hurry(&self, token: &str, secret: &str) -> u16 {
         let event =
-            hurried(Duration::from_secs(2), event("DELETE /secrets/{id}", secret, token, &Value::Null));
+            hurried(Duration::from_secs(3), event("DELETE /secrets/{id}", secret, token, &Value::Null));
         let answer = shared::api::answer(&self.functions.secrets_app, delete_secret::handle, event);
         read(&serde_json::to_value(answer.await.unwrap()).unwrap()).0
     }
