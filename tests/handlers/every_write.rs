@@ -70,6 +70,7 @@ impl Scene {
 
     /// Prepares what a function is to do, and gives its event. There are several, by number, and none after
     /// the last.
+    #[allow(clippy::too_many_lines, reason = "it is a table")]
     async fn event(&self, function: &str, number: usize) -> Option<Value> {
         let none = Value::Null;
         let event = match (function, number) {

@@ -47,10 +47,12 @@ async fn overtaken(
     stack.dynamodb.fail(std::iter::repeat_n(Fault::Pass, seeing).chain(holding));
     let decide = stack.request(function, route, secret, token, body);
     let overtake = async {
-        // Nothing comes of the calls before, so the last of them is on its way by then.
-        while stack.dynamodb.waiting() < GATES {
-            tokio::task::yield_now().await;
-        }
+        let holding = async {
+            while stack.dynamodb.waiting() < GATES {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), holding).await.expect("it does not hold the gates");
         assert_eq!(start(stack, starter, flow).await, 200);
         stack.dynamodb.fail(then);
         gate.notify_waiters();

@@ -75,15 +75,14 @@ impl Stack {
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
-        let (plain, table, database) = match other_dynamodb() {
-            Some((endpoint, table)) => (aws::config_for(&endpoint), table, None),
-            None => {
-                let database = Database::memory().unwrap();
-                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-                let address = listener.local_addr().unwrap();
-                tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-                (aws::config(address), TABLE.to_owned(), Some(database))
-            }
+        let (plain, table, database) = if let Some((endpoint, table)) = other_dynamodb() {
+            (aws::config_for(&endpoint), table, None)
+        } else {
+            let database = Database::memory().unwrap();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+            (aws::config(address), TABLE.to_owned(), Some(database))
         };
         aws::create_table(&plain, &table).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
@@ -173,6 +172,13 @@ impl Stack {
         Some(())
     }
 
+    /// Puts an item into the table as it goes over the wire.
+    pub(crate) fn put(&self, item: &Value) {
+        let body = json!({"TableName": self.table, "Item": item}).to_string();
+        let (status, told) = ask(self.database.as_ref().unwrap(), "PutItem", body.as_bytes());
+        assert_eq!(status, 200, "{told}");
+    }
+
     pub(crate) fn token(&self, sub: &str, tenant: &str, permissions: &str) -> String {
         let tenant = Some(tenant.to_owned()).filter(|tenant| !tenant.is_empty());
         let permissions = permissions.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
@@ -234,7 +240,7 @@ impl Stack {
     /// Deletes a secret with only this much time left; gives the status.
     pub(crate) async fn delete_in_a_hurry(&self, token: &str, secret: &str) -> u16 {
         let event =
-            hurried(Duration::from_secs(2), event("DELETE /secrets/{id}", secret, token, &Value::Null));
+            hurried(Duration::from_secs(3), event("DELETE /secrets/{id}", secret, token, &Value::Null));
         let answer = shared::api::answer(&self.functions.secrets_app, delete_secret::handle, event);
         read(&serde_json::to_value(answer.await.unwrap()).unwrap()).0
     }
