@@ -200,7 +200,7 @@ impl Scene {
 fn bus(kind: &str, detail: Value) -> Value {
     let mut event = scheduled(Duration::ZERO);
     event["detail-type"] = kind.into();
-    event["source"] = "test".into();
+    event["source"] = tests::source_of(kind).into();
     event["detail"] = detail;
     event
 }

@@ -198,7 +198,7 @@ async fn the_largest_secret_fits_whatever_becomes_of_it() {
     let (status, secret) = stack.request("create-secret", "POST /secrets", "", &token, secret).await;
     assert_eq!(status, 201, "{secret}");
     let id = secret["data"]["id"].as_str().unwrap();
-    assert!(weigh(&stack, "SECRET", "a creation").await > 40 * 1024);
+    assert!(weigh(&stack, "SECRET", "a creation").await > 20 * 1024);
     let mut others = owners(18);
     others.as_array_mut().unwrap().push(json!({"id": long_id(100), "type": "USER"}));
     for body in [json!({"owners": others}), json!({"value": {"key": "l"}})] {

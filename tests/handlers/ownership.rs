@@ -208,7 +208,7 @@ async fn a_user_is_never_the_tenant_of_the_same_name() {
 async fn an_administrator_mends_a_flow_and_is_no_owner_then() {
     let world = World::start().await;
     let id = world.create("anna", json!([])).await;
-    world.send("anna", "start-flow", "POST /flows/{id}/start", &id, Value::Null).await;
+    world.send("vera", "start-flow", "POST /flows/{id}/start", &id, Value::Null).await;
     world.deliver("iam.user.deleted", json!({"id": "anna"})).await;
     world.deliver("iam.tenant.deleted", json!({"id": "acme"})).await;
     world.0.deliver("on-flow-status", "flow.stopped", json!({"id": id})).await.unwrap();
