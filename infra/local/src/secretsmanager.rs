@@ -139,12 +139,11 @@ impl SecretsManager {
                 let labelled = secret.versions.iter().filter(|(_, version)| !version.labels.is_empty());
                 let labels: BTreeMap<_, _> =
                     labelled.map(|(id, version)| (id, version.labels.clone())).collect();
-                let mut answer = json!({"ARN": arn, "Name": name, "VersionIdsToStages": labels});
-                if secret.is_deleted {
-                    // Nobody asks when.
-                    answer["DeletedDate"] = 0.into();
-                }
-                return Ok(answer);
+                // Whether it is deleted is looked at, but not when.
+                let deleted = secret.is_deleted.then_some(0);
+                return Ok(
+                    json!({"ARN": arn, "Name": name, "VersionIdsToStages": labels, "DeletedDate": deleted}),
+                );
             }
             "CreateSecret" => {
                 let version = text("ClientRequestToken").ok_or(PARAMETER)?;

@@ -491,9 +491,15 @@ mod tests {
                     Some(Edit::Change(at)) if at < length => elements[at] = Tree::Text("new".into()),
                     _ => {}
                 }
-                elements.iter_mut().for_each(|element| edit(element, edits));
+                for element in elements {
+                    edit(element, edits);
+                }
             }
-            Tree::Object(members) => members.values_mut().for_each(|member| edit(member, edits)),
+            Tree::Object(members) => {
+                for member in members.values_mut() {
+                    edit(member, edits);
+                }
+            }
             _ => {}
         }
     }
