@@ -239,7 +239,8 @@ async fn a_request_that_is_still_under_way_is_told_so() {
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "Message": "Transaction cancelled", "CancellationReasons": reasons,
     });
-    let conflicts = std::iter::repeat_n(Fault::Answer(400, conflict), 20);
+    let conflicts = std::iter::repeat_n(Fault::Answer(400, conflict), 100);
+    stack.without_network();
     stack.dynamodb.fail([Fault::Pass, Fault::Pass].into_iter().chain(conflicts));
     let (status, body, headers) =
         stack.request_with("create-flow", "POST /flows", "", &anna, (HEADER, "k"), complete_flow("x")).await;
@@ -334,7 +335,8 @@ async fn a_request_without_effect_is_told_too_that_the_same_is_still_under_way()
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "Message": "Transaction cancelled", "CancellationReasons": [{"Code": "TransactionConflict"}],
     });
-    let conflicts = std::iter::repeat_n(Fault::Answer(400, conflict), 20);
+    let conflicts = std::iter::repeat_n(Fault::Answer(400, conflict), 100);
+    stack.without_network();
     stack.dynamodb.fail([Fault::Pass, Fault::Pass].into_iter().chain(conflicts));
     let header = (HEADER, "k");
     let (status, body, _) =

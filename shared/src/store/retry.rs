@@ -36,8 +36,8 @@ pub(super) const PASSING: [&str; 9] = [
 /// Those of [`PASSING`] that the SDK does not know by itself.
 const IN_CONFLICT: [&str; 2] = ["TransactionConflictException", "TransactionInProgressException"];
 
-/// With the pauses between them some eight seconds: what limits a request is its deadline.
-pub(super) const MAX_ATTEMPTS: u32 = 20;
+/// With the pauses between them some six seconds, which most functions have.
+pub(super) const MAX_ATTEMPTS: u32 = 16;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
