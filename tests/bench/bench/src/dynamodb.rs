@@ -289,7 +289,9 @@ fn settle(before: Item, after: Item, transaction: bool, cost: &mut Cost) {
     cost.write += units::write(units::size(&before).max(units::size(&after)), transaction);
     for keys in INDEXES {
         let entry = |item: &Item| {
-            keys.iter().map(|key| Some(((*key).to_owned(), item.get(*key)?.clone()))).collect::<Option<Item>>()
+            keys.iter()
+                .map(|key| Some(((*key).to_owned(), item.get(*key)?.clone())))
+                .collect::<Option<Item>>()
         };
         let (old, new) = (entry(&before), entry(&after));
         if old != new {
