@@ -56,7 +56,7 @@ pub enum VaultError {
     /// There is no such value.
     #[error("there is no such value")]
     Missing,
-    /// Its state does not allow the call. It may be about to be deleted; [`Vault::is_deleted`] tells.
+    /// Its state does not allow the call. It may be about to be deleted; `Vault::is_deleted` tells.
     #[error("the state of the value does not allow the call")]
     State(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Throttled or out of reach; a later attempt may succeed.
