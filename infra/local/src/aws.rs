@@ -102,10 +102,11 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
         .attribute_definitions(attribute(UNCONFIRMED).map_err(build)?)
         .attribute_definitions(announced_at.map_err(build)?)
         .attribute_definitions(attribute(STARTED_BY).map_err(build)?)
+        .attribute_definitions(attribute("id").map_err(build)?)
         .key_schema(key("pk", KeyType::Hash).map_err(build)?)
         .key_schema(key("sk", KeyType::Range).map_err(build)?)
         .global_secondary_indexes(index(UNCONFIRMED, "announcedAt").map_err(build)?)
-        .global_secondary_indexes(index(STARTED_BY, "pk").map_err(build)?)
+        .global_secondary_indexes(index(STARTED_BY, "id").map_err(build)?)
         .stream_specification(stream.build().map_err(build)?)
         .send()
         .await;

@@ -202,23 +202,22 @@ impl Store {
     ) -> Result<Vec<FlowId>, Error> {
         #[derive(Deserialize)]
         struct Key {
-            pk: String,
+            id: FlowId,
         }
 
-        // What no flow comes before.
-        let after = after.map_or_else(|| keys::FLOW.into(), keys::flow);
+        // An empty text is no key; every id comes after a zero.
+        let after = after.map_or_else(|| "0".into(), |after| after.to_string());
         let call = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(keys::STARTED_BY)
-            .key_condition_expression("startedBy = :user AND pk > :after")
+            .key_condition_expression("startedBy = :user AND id > :after")
             .expression_attribute_values(":user", AttributeValue::S(user.into()))
             .expression_attribute_values(":after", AttributeValue::S(after))
             .limit(limit);
         let output = call.send().await.map_err(error)?;
         let keys = output.items.unwrap_or_default().into_iter().map(read::<Key>);
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        Ok(keys.iter().filter_map(|key| keys::flow_of(&key.pk)).collect())
+        keys.map(|key| Ok(key?.id)).collect()
     }
 }

@@ -28,7 +28,7 @@ pub(super) const UNSETTLED: &str = "UNSETTLED";
 /// The partition of deleted users and tenants that may still own something.
 pub(super) const LEAVING: &str = "LEAVING";
 /// How the partition keys of flows begin.
-pub(super) const FLOW: &str = "FLOW#";
+const FLOW: &str = "FLOW#";
 
 /// The index of flows that wait for the orchestrator, and the attributes of its key.
 pub(super) const UNCONFIRMED: &str = "unconfirmed";

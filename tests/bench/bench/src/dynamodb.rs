@@ -21,7 +21,7 @@ use crate::units::{self, Item};
 /// About as many certificates as Lambda's own bundle has: a client reads them all.
 const ROOTS: usize = 140;
 /// The keys of the table's indexes, which are all that they have; the first is also the index's name.
-const INDEXES: [&[&str]; 2] = [&["unconfirmed", "announcedAt", "pk", "sk"], &["startedBy", "pk", "sk"]];
+const INDEXES: [&[&str]; 2] = [&["unconfirmed", "announcedAt", "pk", "sk"], &["startedBy", "id", "pk", "sk"]];
 
 /// Where the keys are that tokens are verified with.
 const KEYS: &str = "/jwks.json";
