@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::types::StreamSpecification;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
     SharedHttpConnector,
@@ -76,15 +77,19 @@ impl Stack {
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
         let (plain, table, database) = if let Some((endpoint, table)) = other_dynamodb() {
-            (aws::config_for(&endpoint), table, None)
+            let plain = aws::config_for(&endpoint);
+            aws::create_table(&plain, &table).await.unwrap();
+            leave_stream(&plain, &table).await;
+            (plain, table, None)
         } else {
             let database = Database::memory().unwrap();
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-            (aws::config(address), TABLE.to_owned(), Some(database))
+            let plain = aws::config(address);
+            aws::create_table(&plain, TABLE).await.unwrap();
+            (plain, TABLE.to_owned(), Some(database))
         };
-        aws::create_table(&plain, &table).await.unwrap();
         let messaging = aws::config(aws::start_messaging(bus).await.unwrap());
         let secrets_manager: &'static SecretsManager = Box::leak(Box::default());
         let values = aws::config(secrets_manager.listen().await.unwrap());
@@ -378,6 +383,14 @@ impl Stack {
 }
 
 /// A request that has to be answered within this time.
+/// Takes the stream off a table: nobody follows one here, and DynamoDB Local is slower at every call for
+/// every stream it has.
+async fn leave_stream(aws: &aws_config::SdkConfig, table: &str) {
+    let none = StreamSpecification::builder().stream_enabled(false).build().unwrap();
+    let call = Client::new(aws).update_table().table_name(table).stream_specification(none);
+    call.send().await.unwrap();
+}
+
 fn hurried<T: serde::de::DeserializeOwned>(time: Duration, event: Value) -> LambdaEvent<T> {
     let mut context = Context::default();
     context.deadline = Timestamp::now().plus(time).millis();
