@@ -233,6 +233,12 @@ async fn a_flow_that_nobody_may_share_says_so() {
     assert_eq!(world.patch("vera", &id, named.clone()).await.0, 403, "by administrators alone");
     let (status, named) = world.patch("root", &id, named).await;
     assert_eq!((status, named["meta"].get("warnings")), (200, None));
+    // A tenant that the flow is not of changes it at most.
+    let stranger = json!({"owners": [user("vera"), {"id": "globex", "type": "tenant"}]});
+    assert_eq!(world.patch("root", &id, stranger).await.0, 200);
+    world.deliver("iam.user.deleted", json!({"id": "vera"})).await;
+    let (status, edited) = world.patch("root", &id, json!({"name": "y"})).await;
+    assert_eq!((status, reasons(&edited, "/meta/warnings")), (200, vec!["flow.owner.none".into()]));
 }
 
 #[tokio::test]

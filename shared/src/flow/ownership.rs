@@ -88,7 +88,7 @@ impl Owner {
     }
 
     /// Whether it is the same user or tenant.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         let kinds = [self, other].map(|owner| OwnerKind::of(&owner.kind));
         self.id == other.id
             && if kinds == [None, None] { self.kind == other.kind } else { kinds[0] == kinds[1] }
@@ -148,7 +148,16 @@ impl Document {
     }
 
     fn has_owner(&self) -> bool {
-        self.owners.iter().any(|owner| owner.key().is_some() && owner.role() == Role::Owner)
+        self.owners.iter().any(|owner| owner.role() == Role::Owner && self.may_be_shared_by(owner))
+    }
+
+    /// Whether somebody's token can make him this owner, and he may be of the flow's tenant: of which a user
+    /// is, nothing here tells.
+    fn may_be_shared_by(&self, owner: &Owner) -> bool {
+        match owner.key() {
+            Some(OwnerKey { kind: OwnerKind::Tenant, id }) => self.tenant.value() == Some(&id),
+            key => key.is_some(),
+        }
     }
 
     /// Whether there are owners, and none of them may share the flow.
@@ -485,6 +494,8 @@ mod tests {
         let body = json!({"owners": [user("bert"), user("bert")]});
         let flow = create(&eve, &body, Role::Owner).unwrap();
         assert_eq!(owners(&flow), ["bert", "eve", "globex*"]);
+        let many = vec![user("bert"); MAX_OWNERS + 1];
+        assert_eq!(owners(&create(&eve, &json!({"owners": many}), Role::Owner).unwrap()), owners(&flow));
         let again = json!({"owners": [{"id": "bert", "type": "USER"}, user("eve"), {"id": "globex", "type": "tenant"}]});
         assert_eq!(patch(&flow, &eve, &again).unwrap(), flow, "it is one type");
     }

@@ -252,10 +252,6 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
-    if owners.len() > MAX_OWNERS {
-        reader.faults.push(too_many_owners());
-        return Vec::new();
-    }
     let owners = owners.into_iter().filter_map(|(place, raw)| {
         let mut reader = reader.element("owners", &place, raw)?;
         let kind =
@@ -269,7 +265,19 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
         }
         Some(Owner { id, kind, role })
     });
-    owners.collect()
+    let owners: Vec<_> = owners.collect();
+    let mut distinct: Vec<&Owner> = Vec::new();
+    for owner in &owners {
+        if distinct.iter().any(|known| known.is_same(owner)) {
+            continue;
+        }
+        distinct.push(owner);
+        if distinct.len() > MAX_OWNERS {
+            reader.faults.push(too_many_owners());
+            return Vec::new();
+        }
+    }
+    owners
 }
 
 pub(super) fn too_many_owners() -> Fault {
