@@ -96,10 +96,25 @@ impl Scene {
             }
             ("on-flow-status", 0) => bus("flow.started", json!({"id": self.running("starting").await})),
             ("on-flow-status", 1) => bus("flow.failed", json!({"id": self.running("active").await})),
+            ("on-flow-status", 2) => bus("flow.stopped", json!({"id": self.running("active").await})),
+            ("on-flow-status", 3) => {
+                // A run that the flow does not have.
+                let orphan =
+                    json!({"id": self.flow(complete_flow("x")).await, "runId": "5ca5c44c187c040010a9bb8b"});
+                bus("flow.started", orphan)
+            }
             ("on-identity-deleted", 0) => {
                 self.running("active").await;
                 self.shared_secret().await;
                 bus("iam.user.deleted", json!({"id": "anna"}))
+            }
+            ("on-identity-deleted", 1) => {
+                // For the last time.
+                self.stack
+                    .deliver("on-identity-deleted", "iam.user.deleted", json!({"id": "bert"}))
+                    .await
+                    .unwrap();
+                scheduled(Duration::from_mins(2))
             }
             ("purge-flows", 0) => {
                 let id = self.flow(complete_flow("x")).await;
