@@ -427,7 +427,8 @@ impl Flow {
     /// is told to stop, once.
     fn with_orphan(&self, run_id: Option<&str>) -> Result<Self, NoEffect> {
         // Without its id nobody could be told which one is meant; it is one of ours or none.
-        let orphan = run_id.and_then(|id| id.parse().ok()).ok_or(NoEffect::Late)?;
+        let known = run_id.and_then(|id| id.parse().ok().filter(|known: &ObjectId| known.to_string() == id));
+        let orphan = known.ok_or(NoEffect::Late)?;
         if self.orphan == Some(orphan) {
             return Err(NoEffect::Repeated);
         }
@@ -446,7 +447,7 @@ impl Flow {
         let mut next = self.next(Actor::platform());
         if self.repeats < MAX_REPEATS {
             next.repeats += 1;
-            next.announced_at = Some(next.changed_at);
+            next.announced_at = Some(now);
             return Some(next);
         }
         let order = if self.status == Status::Starting { "start" } else { "stop" };
@@ -509,11 +510,14 @@ impl Flow {
     }
 
     fn with_status(mut self, status: Status) -> Self {
+        // Not `changed_at`, which is ahead when another clock was, or the flow's chosen id: reports and
+        // limits are of the time as it is.
+        let now = Timestamp::now();
         self.status = status;
-        self.status_since = self.changed_at;
+        self.status_since = now;
         self.repeats = 0;
         let waits = matches!(status, Status::Starting | Status::Stopping);
-        self.announced_at = waits.then_some(self.changed_at);
+        self.announced_at = waits.then_some(now);
         if status == Status::Inactive {
             self.run_id = None;
             self.started_by = None;
@@ -616,6 +620,11 @@ mod tests {
             assert_eq!(report(&orphaned, run), Err(NoEffect::Repeated));
             assert_eq!(report(&orphaned, other).unwrap().orphan, Some(other));
             assert_eq!(inactive.after(event, None, None), Err(NoEffect::Late), "nobody knows which");
+            assert_eq!(
+                inactive.after(event, Some("hello world!"), None),
+                Err(NoEffect::Late),
+                "none of ours"
+            );
             let again = orphaned.start(&anna).unwrap().unwrap();
             assert_eq!((again.orphan, report(&again, run)), (None, Err(NoEffect::Late)));
         }
@@ -650,7 +659,7 @@ mod tests {
         let deleted = flow.deleted(&anna, Duration::from_mins(1));
         let times = [
             patched.updated_at,
-            flow.start(&anna).unwrap().unwrap().status_since,
+            flow.start(&anna).unwrap().unwrap().changed_at,
             deleted.deletion.unwrap().at,
             deleted.restored(&anna).unwrap().changed_at,
         ];
@@ -659,6 +668,17 @@ mod tests {
         let chosen =
             Flow::create_as(id, &anna, fields(COMPLETE), ComponentCheck::AtStart, Role::Owner).unwrap();
         assert_eq!((chosen.created_at, chosen.updated_at, chosen.changed_at), (ahead, ahead, ahead));
+    }
+
+    #[test]
+    fn a_run_is_of_the_time_as_it_is_though_the_flow_is_of_the_future() {
+        let mut flow = flow(Status::Inactive);
+        flow.changed_at = Timestamp::now().plus(Duration::from_mins(4));
+        let starting = flow.start(&caller("anna", Some("acme"), &[])).unwrap().unwrap();
+        let now = Timestamp::now();
+        let active = starting.after(&RunEvent::Started, None, Some(now)).unwrap();
+        assert_eq!((active.status, active.changed_at), (Status::Active, flow.changed_at));
+        assert!(starting.overdue(now.plus(Duration::from_mins(1)), Duration::from_mins(1)).is_some());
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Document {
     /// Whether the flow is of the caller's tenant; one without a tenant is of callers without one.
     #[must_use]
     pub fn is_of_tenant(&self, caller: &Caller) -> bool {
-        self.tenant.value() == caller.tenant.as_ref()
+        self.tenant.value().filter(|tenant| !tenant.is_empty()) == caller.tenant.as_ref()
     }
 
     /// Whether the caller may take others off, and make them owners: a user among the owners, of the flow's

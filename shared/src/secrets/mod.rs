@@ -245,6 +245,8 @@ impl Secrets {
                 if self.store.replace_secret(&before, &next, hold).await? {
                     return Ok((next, value, previous));
                 }
+                // Each attempt puts a version of the value, of which there is room for a hundred.
+                pause(attempt).await;
             }
             let overtaken = store::Error::Unavailable("others change the secret all the time".into());
             Err(refusal.map_or_else(|| overtaken.into(), SecretError::from))

@@ -345,7 +345,9 @@ impl Store {
                 .expression_attribute_values(":now", millis(Timestamp::now()));
             passed(call.send().await)
         });
-        Ok(try_join_all(gates).await?.into_iter().all(|is_held| is_held))
+        // All are waited for: one that was let go of on its way would come after the hold has ended.
+        let are_held = join_all(gates).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(are_held.into_iter().all(|is_held| is_held))
     }
 
     /// Takes that back, but for gates that another operation holds by now. A call a gate.
