@@ -214,9 +214,12 @@ def serve(keys, folder):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             is_welcome = self.headers["User-Agent"] and self.headers["Accept"] == "application/json"
+            body = json.dumps(keys).encode() if is_welcome else b""
             self.send_response(200 if is_welcome else 403)
+            # Else it would end with the connection, which Python closes without a word of TLS.
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(json.dumps(keys).encode() if is_welcome else b"")
+            self.wfile.write(body)
 
         def log_message(self, *_):
             pass

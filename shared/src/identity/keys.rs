@@ -149,12 +149,12 @@ impl KeySet {
         let set: Set = serde_json::from_slice(text).map_err(KeyError::Parse)?;
         let (mut keys, mut passed_over) = (Vec::new(), 0);
         for jwk in set.keys {
-            let (kid, kind) = (word(&jwk, "kid"), word(&jwk, "kty"));
+            let (id, kind) = (word(&jwk, "kid"), word(&jwk, "kty"));
             match Key::read(jwk) {
                 Ok(key) => keys.push(Arc::new(key)),
                 Err(why) if passed_over < MAX_WORDS => {
                     passed_over += 1;
-                    tracing::warn!(kid, kind, why, "jwks.key_passed_over");
+                    tracing::warn!(kid = id, kind, why, "jwks.key_passed_over");
                 }
                 Err(_) => {}
             }

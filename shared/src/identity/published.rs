@@ -18,8 +18,9 @@ use super::{AuthError, KeyError, KeySource, Verifier};
 fn jwk(keys: &Keys, kid: &str, changes: Value) -> Value {
     let all = keys.jwks["keys"].as_array().unwrap();
     let mut key = all.iter().find(|key| key["kid"] == kid).unwrap().clone();
-    for (name, value) in changes.as_object().unwrap() {
-        key[name] = value.clone();
+    let Value::Object(changes) = changes else { panic!("{changes}") };
+    for (name, value) in changes {
+        key[name.as_str()] = value;
     }
     key.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     key
