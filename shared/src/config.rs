@@ -1,6 +1,7 @@
 //! Every environment variable, read once, typed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -328,15 +329,17 @@ impl Config {
         Ok(VaultSettings { prefix: self.required("SECRETS_PREFIX")?, kms_key, recovery })
     }
 
-    /// `AUTH_ISSUER`, `AUTH_AUDIENCE` (several with commas), `AUTH_TENANT_CLAIM` (default `tenant`),
-    /// and exactly one of `AUTH_JWKS_URL`, `AUTH_JWKS` (JSON or a file's path) and
-    /// `AUTH_HS256_SECRET`.
+    /// `AUTH_ISSUER`, `AUTH_AUDIENCE` (several with commas) and exactly one of `AUTH_JWKS_URL`, `AUTH_JWKS` (JSON
+    /// or a file's path) and `AUTH_HS256_SECRET`; of the rest docs/identity.md says what it means.
     ///
     /// # Errors
-    /// When one is missing, or when there is more than one source of keys.
+    /// When one is missing or makes no sense, or when there is more than one source of keys.
     pub fn auth(&self) -> Result<AuthSettings, ConfigError> {
+        let authority = self.jwks_authority()?;
+        let has_authority = authority.is_some();
         let sources = [
-            self.optional("AUTH_JWKS_URL").map(|url| read_url(&url).map(|()| KeySource::Url(url))),
+            self.optional("AUTH_JWKS_URL")
+                .map(|url| read_url(&url).map(|()| KeySource::Url { url, authority })),
             self.optional("AUTH_JWKS").map(|jwks| {
                 Ok(if jwks.trim_start().starts_with('{') {
                     KeySource::Inline(jwks)
@@ -353,15 +356,65 @@ impl Config {
         if sources.next().is_some() {
             return Err(ConfigError { name, problem: "is not the only source of keys".into() });
         }
-        let audiences = self.required("AUTH_AUDIENCE")?;
+        if has_authority && !matches!(keys, KeySource::Url { .. }) {
+            return Err(ConfigError { name: "AUTH_JWKS_CA", problem: "needs AUTH_JWKS_URL".into() });
+        }
+        let name = "AUTH_AUDIENCE";
         let audiences =
-            audiences.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect();
+            self.names(name)?.ok_or_else(|| ConfigError { name, problem: "is not set".into() })?;
+        let defaults = AuthSettings::new(&self.required("AUTH_ISSUER")?, "", keys);
         Ok(AuthSettings {
-            issuer: self.required("AUTH_ISSUER")?,
             audiences,
-            keys,
-            tenant_claim: self.optional("AUTH_TENANT_CLAIM").unwrap_or_else(|| "tenant".into()),
+            client_claim: self.client_claim()?,
+            tenant_claim: self.optional("AUTH_TENANT_CLAIM").unwrap_or(defaults.tenant_claim),
+            permission_claims: self.names("AUTH_PERMISSION_CLAIMS")?.unwrap_or(defaults.permission_claims),
+            permission_prefix: self.optional("AUTH_PERMISSION_PREFIX"),
+            groups: self.groups()?,
+            ..defaults
         })
+    }
+
+    /// Names with commas between them: at least one, if it is set.
+    fn names(&self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(list) = self.optional(name) else { return Ok(None) };
+        let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names: Vec<_> = names.map(Into::into).collect();
+        if names.is_empty() {
+            return Err(ConfigError { name, problem: "has no name between its commas".into() });
+        }
+        Ok(Some(names))
+    }
+
+    fn client_claim(&self) -> Result<Option<&'static str>, ConfigError> {
+        match self.optional("AUTH_CLIENT_CLAIM").as_deref() {
+            None => Ok(None),
+            Some("client_id") => Ok(Some("client_id")),
+            Some("azp") => Ok(Some("azp")),
+            Some(_) => {
+                Err(ConfigError { name: "AUTH_CLIENT_CLAIM", problem: "is neither client_id nor azp".into() })
+            }
+        }
+    }
+
+    fn groups(&self) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
+        let groups = self
+            .optional("AUTH_GROUP_PERMISSIONS")
+            .map_or(Ok(BTreeMap::new()), |text| serde_json::from_str(&text));
+        groups.map_err(|_| ConfigError {
+            name: "AUTH_GROUP_PERMISSIONS",
+            problem: "is no JSON object with a list of permissions for each group".into(),
+        })
+    }
+
+    /// The text, or that of the file.
+    fn jwks_authority(&self) -> Result<Option<String>, ConfigError> {
+        let name = "AUTH_JWKS_CA";
+        match self.optional(name) {
+            Some(path) if !path.contains("-----BEGIN") => std::fs::read_to_string(path)
+                .map(Some)
+                .map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() }),
+            text => Ok(text),
+        }
     }
 }
 
@@ -476,6 +529,54 @@ mod tests {
         assert!(matches!(settings.keys, KeySource::File(_)));
         assert_eq!(settings.audiences, ["a", "b"]);
         assert_eq!(settings.tenant_claim, "tenant");
+    }
+
+    #[test]
+    fn a_setting_of_tokens_that_makes_no_sense_is_named() {
+        let keys = ("AUTH_JWKS", "{}");
+        for (name, wrong) in [
+            ("AUTH_AUDIENCE", ","),
+            ("AUTH_AUDIENCE", " , ,"),
+            ("AUTH_PERMISSION_CLAIMS", ","),
+            ("AUTH_CLIENT_CLAIM", "sub"),
+            ("AUTH_GROUP_PERMISSIONS", "editors"),
+            ("AUTH_GROUP_PERMISSIONS", "[]"),
+            ("AUTH_GROUP_PERMISSIONS", r#"{"editors": {"flows.read": true}}"#),
+            ("AUTH_GROUP_PERMISSIONS", r#"{"editors": [1]}"#),
+            ("AUTH_JWKS_CA", "/no/such/file"),
+            ("AUTH_JWKS_CA", "-----BEGIN CERTIFICATE-----"),
+        ] {
+            // The first of a name counts.
+            let all = [(name, wrong), keys, ("AUTH_ISSUER", "i"), ("AUTH_AUDIENCE", "a")];
+            let config = Config::new(move |name: &str| {
+                all.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+            });
+            let error = config.auth().err().unwrap_or_else(|| panic!("{name}={wrong}"));
+            assert_eq!(error.name, name, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_one_or_more_certificates() {
+        use crate::identity::{KeyError, Verifier};
+
+        let amazon = String::from_utf8(AMAZON_ROOTS.to_vec()).unwrap();
+        let open = |ca: &str| {
+            let url = ("AUTH_JWKS_URL", "https://id.example/jwks");
+            Verifier::new(auth(&[url, ("AUTH_JWKS_CA", ca)]).unwrap_or_else(|error| panic!("{error}")))
+        };
+        for good in [amazon.clone(), amazon.replace('\n', " "), amazon.replace('\n', "\r\n")] {
+            assert!(open(&good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "-----BEGIN CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE----- -----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE----- AAAA -----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE----- !!! -----END CERTIFICATE-----",
+            "-----BEGIN PRIVATE KEY----- AAAA -----END PRIVATE KEY-----",
+        ] {
+            assert!(matches!(open(wrong).err(), Some(KeyError::Authority)), "{wrong}");
+        }
     }
 
     #[test]

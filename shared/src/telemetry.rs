@@ -88,6 +88,8 @@ pub enum Metric {
     EventsIgnored,
     /// Events of the orchestrator that came too late.
     EventsLate,
+    /// Keys of the identity provider that could not be fetched.
+    KeyFetchFailures,
 }
 
 impl Metric {

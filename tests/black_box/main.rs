@@ -12,6 +12,7 @@ mod compatibility;
 mod events;
 mod flows;
 mod http;
+mod issued;
 mod lists;
 mod local;
 mod runs;

@@ -25,6 +25,7 @@ mod newer;
 mod ownership;
 mod publishing;
 mod reconciling;
+mod refusals;
 mod retries;
 mod secret_values;
 mod secrets;

@@ -104,12 +104,7 @@ impl Stack {
         let client = Client::from_conf(client_config(&watched).interceptor(calls.clone()).build());
         let store = Store::with_client(client, table.clone()).keeping_versions(Some(KEEP_VERSIONS));
         let issuer = Issuer::open(&local::default_folder()).unwrap();
-        let auth = AuthSettings {
-            issuer: ISSUER.into(),
-            audiences: vec![AUDIENCE.into()],
-            keys: KeySource::Inline(issuer.jwks()),
-            tenant_claim: "tenant".into(),
-        };
+        let auth = AuthSettings::new(ISSUER, AUDIENCE, KeySource::Inline(issuer.jwks()));
         let settings = VaultSettings { prefix: SECRETS_PREFIX.into(), kms_key: None, recovery };
         let vault = Vault::with_client(
             aws_sdk_secretsmanager::Client::from_conf(

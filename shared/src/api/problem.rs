@@ -307,7 +307,7 @@ impl Problem {
             Self::Unauthenticated(error) => vec![match error {
                 AuthError::MissingHeader => entry("Missing authorization header.", "token.missing"),
                 AuthError::InvalidHeader => entry("Invalid authorization header", "token.malformed"),
-                AuthError::InvalidToken => entry("Token invalid.", "token.invalid"),
+                AuthError::InvalidToken(_) => entry("Token invalid.", "token.invalid"),
                 AuthError::NoKeys(_) => entry("Tokens cannot be verified at the moment.", "unavailable"),
             }],
             Self::MissingPermission(message) => vec![entry(message, "permission.missing")],
@@ -390,6 +390,12 @@ impl Problem {
         Self::Answered(Box::new(answer))
     }
 
+    /// Why there is no caller, in a word for the log.
+    #[must_use]
+    pub const fn failed_check(&self) -> Option<&'static str> {
+        if let Self::Unauthenticated(error) = self { Some(error.check()) } else { None }
+    }
+
     /// Whether the request was refused or has failed.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
@@ -414,6 +420,9 @@ impl Problem {
         let mut response = body(status, text.to_string());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut challenge = |challenge| {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        };
         match self {
             Self::UnsupportedPatch => {
                 headers.insert("accept-patch", HeaderValue::from_static(PATCHES));
@@ -428,9 +437,10 @@ impl Problem {
                     headers.insert(header::ALLOW, methods);
                 }
             }
-            _ if status == StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
+            // RFC 6750, 3.1: who has sent no token is only told that one is needed.
+            Self::Unauthenticated(AuthError::InvalidToken(_)) => challenge(r#"Bearer error="invalid_token""#),
+            Self::Unauthenticated(AuthError::MissingHeader | AuthError::InvalidHeader) => challenge("Bearer"),
+            Self::MissingPermission(_) => challenge(r#"Bearer error="insufficient_scope""#),
             _ if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::UnderWay) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }

@@ -135,7 +135,8 @@ pub(super) fn log_problem(problem: &Problem, request_id: &str) {
         return;
     }
     if problem.status() < StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::debug!(request.id = %request_id, problem = %problem, "refused");
+        let check = problem.failed_check();
+        tracing::debug!(request.id = %request_id, problem = %problem, check, "refused");
         return;
     }
     let mut chain = problem.to_string();

@@ -13,18 +13,18 @@ use crate::flow::Timestamp;
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
-struct Keys {
-    rsa: EncodingKey,
+pub(super) struct Keys {
+    pub(super) rsa: EncodingKey,
     /// The public key in the form in which it is published, for confusion with a secret.
     rsa_public_der: Vec<u8>,
-    ec: EncodingKey,
-    ed: EncodingKey,
+    pub(super) ec: EncodingKey,
+    pub(super) ed: EncodingKey,
     foreign: EncodingKey,
-    jwks: Value,
+    pub(super) jwks: Value,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let (ed, foreign) = (Ed25519KeyPair::generate().unwrap(), Ed25519KeyPair::generate().unwrap());
@@ -62,17 +62,16 @@ impl Keys {
     }
 }
 
-fn verifier(keys: KeySource) -> Verifier {
-    let settings = AuthSettings {
-        issuer: "https://id.example".into(),
-        audiences: vec!["flows".into()],
-        keys,
-        tenant_claim: "custom:tenant".into(),
-    };
-    Verifier::new(settings).unwrap()
+pub(super) fn settings(keys: KeySource) -> AuthSettings {
+    let settings = AuthSettings::new("https://id.example", "flows", keys);
+    AuthSettings { tenant_claim: "custom:tenant".into(), ..settings }
 }
 
-fn claims() -> Value {
+pub(super) fn verifier(keys: KeySource) -> Verifier {
+    Verifier::new(settings(keys)).unwrap()
+}
+
+pub(super) fn claims() -> Value {
     let now = Timestamp::now().seconds();
     json!({
         "iss": "https://id.example", "aud": "flows", "sub": "anna", "iat": now, "nbf": now, "exp": now + 600,
@@ -92,11 +91,11 @@ fn without(member: &str) -> Value {
     claims
 }
 
-fn header(algorithm: Algorithm, kid: &str) -> Header {
+pub(super) fn header(algorithm: Algorithm, kid: &str) -> Header {
     Header { kid: Some(kid.into()), ..Header::new(algorithm) }
 }
 
-fn sign(algorithm: Algorithm, kid: &str, key: &EncodingKey, claims: &Value) -> String {
+pub(super) fn sign(algorithm: Algorithm, kid: &str, key: &EncodingKey, claims: &Value) -> String {
     encode(&header(algorithm, kid), claims, key).unwrap()
 }
 
@@ -106,7 +105,7 @@ fn raw(header: &Value, claims: &Value, signature: &[u8]) -> String {
     format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))
 }
 
-async fn ask(verifier: &Verifier, token: &str) -> Result<Caller, AuthError> {
+pub(super) async fn ask(verifier: &Verifier, token: &str) -> Result<Caller, AuthError> {
     verifier.verify(Some(&format!("Bearer {token}"))).await
 }
 
@@ -124,6 +123,7 @@ async fn good_tokens_of_every_kind_of_key_are_accepted() {
             "one of many audiences",
             sign(Algorithm::EdDSA, "ed", &keys.ed, &with("aud", json!(["x", "flows"]))),
         ),
+        ("no beginning", sign(Algorithm::EdDSA, "ed", &keys.ed, &without("nbf"))),
         ("within the leeway", sign(Algorithm::EdDSA, "ed", &keys.ed, &with("exp", json!(now - 30)))),
         (
             "access token",
@@ -238,7 +238,7 @@ async fn attacks_all_end_in_the_same_refusal() {
         ("empty subject", ed(with("sub", json!("")))),
         ("number as subject", ed(with("sub", json!(5)))),
         ("endless subject", ed(with("sub", json!("x".repeat(257))))),
-        ("tenant that is no text", ed(with("custom:tenant", json!(["acme"])))),
+        ("two tenants", ed(with("custom:tenant", json!(["acme", "other"])))),
         ("empty tenant", ed(with("custom:tenant", json!("")))),
         // time
         ("expired", ed(with("exp", json!(now - 120)))),
@@ -246,12 +246,12 @@ async fn attacks_all_end_in_the_same_refusal() {
         ("expiry as text", ed(with("exp", json!("9999999999")))),
         ("negative expiry", ed(with("exp", json!(-1)))),
         ("not yet", ed(with("nbf", json!(now + 120)))),
-        ("no beginning", ed(without("nbf"))),
+        ("beginning as text", ed(with("nbf", json!("0")))),
         ("claims that are no object", ed(json!([1]))),
     ];
     for (what, token) in attacks {
         let refusal = ask(&verifier, &token).await.err();
-        assert!(matches!(refusal, Some(AuthError::InvalidToken)), "{what}: {refusal:?}");
+        assert!(matches!(refusal, Some(AuthError::InvalidToken(_))), "{what}: {refusal:?}");
     }
     assert!(ask(&verifier, &good).await.is_ok());
 }
@@ -293,82 +293,5 @@ async fn a_shared_secret_verifies_nothing_but_hs256() {
         assert!(ask(&verifier, &encode(&Header::new(algorithm), &claims(), &secret).unwrap()).await.is_err());
     }
     assert!(ask(&verifier, &raw(&json!({"alg": "none"}), &claims(), b"")).await.is_err());
-    let short = AuthSettings {
-        issuer: "i".into(),
-        audiences: vec!["a".into()],
-        keys: KeySource::Secret("short".into()),
-        tenant_claim: "t".into(),
-    };
-    assert!(Verifier::new(short).is_err());
-}
-
-/// A JWKS endpoint that gives each answer once, the last one for ever, and counts.
-async fn endpoint(answers: Vec<(u16, String)>) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&count);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let _ = socket.read(&mut [0; 4096]).await;
-            let index = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            let (status, body) = &answers[index.min(answers.len() - 1)];
-            let answer = format!(
-                "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            socket.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (url, count)
-}
-
-#[tokio::test]
-async fn keys_are_fetched_once_and_not_for_every_unknown_kid() {
-    let keys = Keys::new();
-    let (url, count) = endpoint(vec![(200, keys.jwks.to_string())]).await;
-    let verifier = verifier(KeySource::Url(url));
-    let good = sign(Algorithm::EdDSA, "ed", &keys.ed, &claims());
-    let asked = futures_util::future::join_all((0..10).map(|_| ask(&verifier, &good))).await;
-    assert!(asked.iter().all(Result::is_ok));
-    for n in 0..10 {
-        let unknown = sign(Algorithm::EdDSA, &format!("unknown {n}"), &keys.foreign, &claims());
-        assert!(matches!(ask(&verifier, &unknown).await.err(), Some(AuthError::InvalidToken)));
-    }
-    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
-}
-
-#[tokio::test]
-async fn keys_that_were_fetched_before_are_not_fetched_again() {
-    let keys = Keys::new();
-    let good = sign(Algorithm::EdDSA, "ed", &keys.ed, &claims());
-    let (url, count) = endpoint(vec![(200, keys.jwks.to_string())]).await;
-    let warm = verifier(KeySource::Url(url));
-    warm.fetch_keys().await.unwrap();
-    assert!(ask(&warm, &good).await.is_ok());
-    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
-
-    let (url, _) = endpoint(vec![(500, String::new()), (200, keys.jwks.to_string())]).await;
-    let unlucky = verifier(KeySource::Url(url));
-    assert!(unlucky.fetch_keys().await.is_err());
-    assert!(ask(&unlucky, &good).await.is_ok(), "the first token tries again at once");
-    assert!(keys.verifier().fetch_keys().await.is_ok(), "there is nothing to fetch");
-}
-
-#[tokio::test]
-async fn without_keys_nobody_is_told_that_the_token_is_wrong() {
-    let keys = Keys::new();
-    let good = sign(Algorithm::EdDSA, "ed", &keys.ed, &claims());
-    for answer in [
-        (500, String::new()),
-        (200, "no json".into()),
-        (200, r#"{"keys":[]}"#.into()),
-        (302, String::new()),
-        (200, "x".repeat(300_000)),
-    ] {
-        let (url, _) = endpoint(vec![answer.clone()]).await;
-        let refusal = ask(&verifier(KeySource::Url(url)), &good).await.err();
-        assert!(matches!(refusal, Some(AuthError::NoKeys(_))), "{answer:?}: {refusal:?}");
-    }
+    assert!(Verifier::new(settings(KeySource::Secret("short".into()))).is_err());
 }

@@ -1,27 +1,40 @@
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey};
+use aws_lc_rs::signature::{EcdsaVerificationAlgorithm, VerificationAlgorithm};
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::byte_stream::ByteStream;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::token::{AuthError, Refusal};
 use crate::flow::Timestamp;
+use crate::telemetry::{self, Metric};
 
 /// Keys are fetched again when they are older, so that a revoked one goes.
 const MAX_AGE: Duration = Duration::from_hours(1);
+/// Keys that cannot be fetched again are used for so long: who can keep them from being fetched must not keep
+/// a revoked one alive.
+const MAX_USE: Duration = Duration::from_hours(24);
 /// Keys are fetched at most this often, whatever tokens come in.
 const MIN_INTERVAL: Duration = Duration::from_secs(30);
-/// Until there are any, they are fetched as often as clients are told to come back.
-const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// Where a token can be neither accepted nor refused, they are asked for as often as clients are told to come back.
+const UNKNOWN_INTERVAL: Duration = Duration::from_secs(1);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_JWKS_BYTES: usize = 256 * 1024;
+/// More keys than these are passed over without a word.
+const MAX_WORDS: usize = 20;
+/// Firewalls refuse requests that do not say who asks, such as AWS WAF by its common rules.
+const USER_AGENT: &str = concat!("flow-repository/", env!("CARGO_PKG_VERSION"));
 
 /// Where the keys come from that tokens are verified with.
 #[derive(Clone)]
@@ -31,7 +44,12 @@ pub enum KeySource {
     /// A file with a JWKS, read once.
     File(PathBuf),
     /// A JWKS behind a URL: https, or http on loopback.
-    Url(String),
+    Url {
+        /// The URL.
+        url: String,
+        /// Certificates (PEM) to trust there, instead of the system's.
+        authority: Option<String>,
+    },
     /// A secret shared with the issuer, for HS256.
     Secret(String),
 }
@@ -51,6 +69,9 @@ pub enum KeyError {
     /// The secret is shorter than HS256 wants it.
     #[error("AUTH_HS256_SECRET has fewer than {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
+    /// The text holds no certificate.
+    #[error("AUTH_JWKS_CA holds no certificate that can be read")]
+    Authority,
     /// The URL did not answer with a JWKS.
     #[error("cannot fetch the JWKS: {0}")]
     Fetch(&'static str),
@@ -59,12 +80,13 @@ pub enum KeyError {
 /// A public key with the algorithms it may be used for.
 pub(super) struct Key {
     pub(super) decoding: DecodingKey,
-    pub(super) algorithms: Vec<Algorithm>,
+    kid: Option<String>,
+    algorithms: Vec<Algorithm>,
 }
 
 pub(super) enum Keys {
     Secret(Arc<Key>),
-    Fixed(HashMap<String, Arc<Key>>),
+    Fixed(KeySet),
     Fetched(Box<FetchedKeys>),
 }
 
@@ -74,15 +96,19 @@ const MIN_SECRET_BYTES: usize = 32;
 impl Keys {
     pub(super) fn open(source: &KeySource) -> Result<Self, KeyError> {
         Ok(match source {
-            KeySource::Inline(text) => Self::Fixed(parse(text.as_bytes())?),
-            KeySource::File(path) => Self::Fixed(parse(&std::fs::read(path).map_err(KeyError::File)?)?),
-            KeySource::Url(url) => Self::Fetched(Box::new(FetchedKeys::new(url.clone()))),
+            KeySource::Inline(text) => Self::Fixed(KeySet::parse(text.as_bytes())?),
+            KeySource::File(path) => {
+                Self::Fixed(KeySet::parse(&std::fs::read(path).map_err(KeyError::File)?)?)
+            }
+            KeySource::Url { url, authority } => {
+                Self::Fetched(Box::new(FetchedKeys::new(url.clone(), authority.as_deref())?))
+            }
             KeySource::Secret(secret) if secret.len() < MIN_SECRET_BYTES => {
                 return Err(KeyError::ShortSecret);
             }
             KeySource::Secret(secret) => {
                 let decoding = DecodingKey::from_secret(secret.as_bytes());
-                Self::Secret(Arc::new(Key { decoding, algorithms: vec![Algorithm::HS256] }))
+                Self::Secret(Arc::new(Key { decoding, kid: None, algorithms: vec![Algorithm::HS256] }))
             }
         })
     }
@@ -95,15 +121,162 @@ impl Keys {
         }
     }
 
-    /// The key a token names, `None` when there is no such key.
-    pub(super) async fn find(&self, kid: Option<&str>) -> Result<Option<Arc<Key>>, KeyError> {
-        match (self, kid) {
-            (Self::Secret(key), _) => Ok(Some(Arc::clone(key))),
-            (_, None) => Ok(None),
-            (Self::Fixed(keys), Some(kid)) => Ok(keys.get(kid).cloned()),
-            (Self::Fetched(keys), Some(kid)) => keys.find(kid).await,
+    /// The key for a token of this id and algorithm.
+    pub(super) async fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, AuthError> {
+        let is_symmetric = algorithm.family() == AlgorithmFamily::Hmac;
+        match self {
+            Self::Secret(key) if key.algorithms.contains(&algorithm) => Ok(Arc::clone(key)),
+            // A symmetric key never verifies anything beside public ones (RFC 8725, 3.1).
+            Self::Fixed(keys) if !is_symmetric => Ok(keys.find(kid, algorithm)?),
+            Self::Fetched(keys) if !is_symmetric => keys.find(kid, algorithm).await,
+            _ => Err(Refusal::Alg.into()),
         }
     }
+}
+
+/// The usable keys of a JWKS.
+#[derive(Default)]
+pub(super) struct KeySet(Vec<Arc<Key>>);
+
+impl KeySet {
+    /// Those of unknown kinds are passed over, as RFC 7517 (5) wants, and so is what can never verify anything.
+    fn parse(text: &[u8]) -> Result<Self, KeyError> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<Value>,
+        }
+
+        let set: Set = serde_json::from_slice(text).map_err(KeyError::Parse)?;
+        let (mut keys, mut passed_over) = (Vec::new(), 0);
+        for jwk in set.keys {
+            let (id, kind) = (word(&jwk, "kid"), word(&jwk, "kty"));
+            match Key::read(jwk) {
+                Ok(key) => keys.push(Arc::new(key)),
+                Err(why) if passed_over < MAX_WORDS => {
+                    passed_over += 1;
+                    tracing::warn!(kid = id, kind, why, "jwks.key_passed_over");
+                }
+                Err(_) => {}
+            }
+        }
+        // A key for all algorithms of its kind must not hide one for the token's alone.
+        keys.sort_by_key(|key| key.algorithms.len());
+        let is_rivalled = |key: &Arc<Key>| {
+            let mut others = keys.iter().filter(|other| !Arc::ptr_eq(key, other));
+            others.any(|other| key.algorithms.iter().any(|own| other.algorithms.contains(own)))
+        };
+        if keys.iter().any(|key| key.kid.is_none() && is_rivalled(key)) {
+            tracing::warn!("jwks.kid_missing");
+        }
+        if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
+    }
+
+    /// By id and algorithm (RFC 7517, 4.5); without an id the one that fits (RFC 7515, 4.1.4).
+    fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Refusal> {
+        let is_named = |key: &&Arc<Key>| kid.is_none() || key.kid.as_deref() == kid;
+        let fits = |key: &&Arc<Key>| is_named(key) && key.algorithms.contains(&algorithm);
+        let mut fitting = self.0.iter().filter(fits);
+        let key = fitting.next().ok_or(Refusal::Kid)?;
+        if kid.is_none() && fitting.next().is_some() {
+            return Err(Refusal::KidAmbiguous);
+        }
+        Ok(Arc::clone(key))
+    }
+}
+
+/// A member for the log.
+fn word(jwk: &Value, name: &str) -> String {
+    jwk.get(name).and_then(Value::as_str).unwrap_or_default().chars().take(64).collect()
+}
+
+/// What is read of a key (RFC 7517, 4; RFC 7518, 6; RFC 8037, 2).
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Key {
+    /// A key of which a token may be, or why none can be.
+    fn read(jwk: Value) -> Result<Self, &'static str> {
+        let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| "a member is missing or of another type")?;
+        if jwk.purpose.as_deref().is_some_and(|purpose| purpose != "sig")
+            || jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|of| of == "verify"))
+        {
+            return Err("it is not for signatures");
+        }
+        let (decoding, mut algorithms) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => (rsa(&jwk)?, RSA_ALGORITHMS.to_vec()),
+            ("EC", Some("P-256")) => (point(&jwk, &ECDSA_P256_SHA256_FIXED)?, vec![Algorithm::ES256]),
+            ("EC", Some("P-384")) => (point(&jwk, &ECDSA_P384_SHA384_FIXED)?, vec![Algorithm::ES384]),
+            ("OKP", Some("Ed25519")) => {
+                let public = parsed(&ED25519, &bytes(jwk.x.as_deref())?)?;
+                (DecodingKey::from_ed_der(&public), vec![Algorithm::EdDSA])
+            }
+            _ => return Err("its kind is not taken"),
+        };
+        if let Some(name) = &jwk.alg {
+            algorithms.retain(|own| algorithm(name) == Some(*own));
+        }
+        if algorithms.is_empty() {
+            return Err("its algorithm is not taken, or not of its kind");
+        }
+        Ok(Self { decoding, kid: jwk.kid, algorithms })
+    }
+}
+
+const RSA_ALGORITHMS: [Algorithm; 6] = {
+    use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
+    [RS256, RS384, RS512, PS256, PS384, PS512]
+};
+
+/// The algorithm of this name in a header or a key.
+pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
+    // RFC 9864 has a name for each curve, and keeps the old one.
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
+}
+
+fn bytes(member: Option<&str>) -> Result<Vec<u8>, &'static str> {
+    let member = member.ok_or("a member is missing or of another type")?;
+    URL_SAFE_NO_PAD.decode(member).map_err(|_| "a member is not base64url")
+}
+
+/// A number without the zeros that some libraries put in front of it, and that verification does not take.
+fn number(member: Option<&str>) -> Result<Vec<u8>, &'static str> {
+    let bytes = bytes(member)?;
+    Ok(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
+}
+
+fn rsa(jwk: &Jwk) -> Result<DecodingKey, &'static str> {
+    let (n, e) = (number(jwk.n.as_deref())?, number(jwk.e.as_deref())?);
+    let leading = n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    if !(2048..=8192).contains(&(n.len() * 8 - leading)) {
+        return Err("it does not have 2,048 to 8,192 bits");
+    }
+    if e.len() > 4 || e == [1] || e.last().is_none_or(|last| last % 2 == 0) {
+        return Err("its exponent is none");
+    }
+    Ok(DecodingKey::from_rsa_raw_components(&n, &e))
+}
+
+fn point(jwk: &Jwk, curve: &'static EcdsaVerificationAlgorithm) -> Result<DecodingKey, &'static str> {
+    let (x, y) = (bytes(jwk.x.as_deref())?, bytes(jwk.y.as_deref())?);
+    Ok(DecodingKey::from_ec_der(&parsed(curve, &[&[4], &x[..], &y[..]].concat())?))
+}
+
+/// The same, if it is a public key of this kind.
+fn parsed(kind: &'static dyn VerificationAlgorithm, key: &[u8]) -> Result<Vec<u8>, &'static str> {
+    ParsedPublicKey::new(kind, key).map_err(|_| "it is no point of its curve")?;
+    Ok(key.to_vec())
 }
 
 pub(super) struct FetchedKeys {
@@ -114,45 +287,48 @@ pub(super) struct FetchedKeys {
 
 #[derive(Default)]
 struct State {
-    keys: HashMap<String, Arc<Key>>,
+    keys: KeySet,
     fetched: Option<Timestamp>,
     attempted: Option<Timestamp>,
+    /// Whether the last attempt was in vain.
+    has_failed: bool,
 }
 
 impl FetchedKeys {
-    fn new(url: String) -> Self {
-        let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
-        Self { url, connector, state: Mutex::default() }
+    fn new(url: String, authority: Option<&str>) -> Result<Self, KeyError> {
+        Ok(Self { url, connector: connector(authority)?, state: Mutex::default() })
     }
 
-    async fn find(&self, kid: &str) -> Result<Option<Arc<Key>>, KeyError> {
+    async fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, AuthError> {
         // Held while fetching, so that requests that come together fetch once.
         let mut state = self.state.lock().await;
         let now = Timestamp::now();
         let younger = |time: Option<Timestamp>, than: Duration| {
             time.is_some_and(|time| u128::from(now.millis().saturating_sub(time.millis())) < than.as_millis())
         };
-        let known = state.keys.get(kid).cloned();
-        let interval = if state.fetched.is_some() { MIN_INTERVAL } else { FIRST_INTERVAL };
-        if (known.is_some() && younger(state.fetched, MAX_AGE)) || younger(state.attempted, interval) {
+        let is_in_use = younger(state.fetched, MAX_USE);
+        let known = if is_in_use { state.keys.find(kid, algorithm) } else { Err(Refusal::Kid) };
+        let is_decided = !matches!(known, Err(Refusal::Kid)) && younger(state.fetched, MAX_AGE);
+        let interval = if known.is_err() && state.has_failed { UNKNOWN_INTERVAL } else { MIN_INTERVAL };
+        if is_decided || younger(state.attempted, interval) {
             return match known {
-                None if state.fetched.is_none() => Err(KeyError::Fetch("the last attempt failed")),
-                known => Ok(known),
+                Err(Refusal::Kid) if state.has_failed => {
+                    Err(AuthError::NoKeys(KeyError::Fetch("the last attempt failed")))
+                }
+                known => Ok(known?),
             };
         }
         state.attempted = Some(now);
-        match self.fetch().await {
-            Ok(keys) => {
-                state.keys = keys;
-                state.fetched = Some(now);
-                Ok(state.keys.get(kid).cloned())
+        // Also if this request's time is up before there is an answer.
+        state.has_failed = true;
+        match (self.fetch().await, known) {
+            (Ok(keys), _) => {
+                *state = State { keys, fetched: Some(now), attempted: Some(now), has_failed: false };
+                Ok(state.keys.find(kid, algorithm)?)
             }
-            // Better the keys of an hour ago than no service.
-            Err(error) if state.fetched.is_some() => {
-                tracing::warn!(error = %error, "jwks.refresh_failed");
-                Ok(known)
-            }
-            Err(error) => Err(error),
+            // Better the keys of some hours ago than no service.
+            (Err(_), Ok(known)) => Ok(known),
+            (Err(error), Err(_)) => Err(AuthError::NoKeys(error)),
         }
     }
 
@@ -160,13 +336,30 @@ impl FetchedKeys {
     async fn prefetch(&self) -> Result<(), KeyError> {
         let mut state = self.state.lock().await;
         let (keys, now) = (self.fetch().await?, Some(Timestamp::now()));
-        *state = State { keys, fetched: now, attempted: now };
+        *state = State { keys, fetched: now, attempted: now, has_failed: false };
         Ok(())
     }
 
-    async fn fetch(&self) -> Result<HashMap<String, Arc<Key>>, KeyError> {
+    /// What fails for a moment is not seen.
+    async fn fetch(&self) -> Result<KeySet, KeyError> {
+        let mut keys = self.attempt().await;
+        if keys.is_err() {
+            keys = self.attempt().await;
+        }
+        if let Err(error) = &keys {
+            tracing::warn!(error = %error, "jwks.refresh_failed");
+            telemetry::measure(&[(Metric::KeyFetchFailures, 1)]);
+        }
+        keys
+    }
+
+    async fn attempt(&self) -> Result<KeySet, KeyError> {
         let mut request = HttpRequest::empty();
         request.set_uri(self.url.as_str()).map_err(|_| KeyError::Fetch("the URL is not valid"))?;
+        let headers = request.headers_mut();
+        headers.insert("user-agent", USER_AGENT);
+        headers.insert("accept", "application/json");
+        headers.insert("accept-encoding", "identity");
         let response = async {
             let response = self.connector.call(request).await.map_err(|_| KeyError::Fetch("no answer"))?;
             if !response.status().is_success() {
@@ -187,63 +380,50 @@ impl FetchedKeys {
         let body = tokio::time::timeout(FETCH_TIMEOUT, response)
             .await
             .map_err(|_| KeyError::Fetch("no answer in time"))?;
-        parse(&body?)
+        KeySet::parse(&body?)
+    }
+
+    /// As if so much time had passed.
+    #[cfg(test)]
+    async fn age(&self, by: Duration) {
+        let mut state = self.state.lock().await;
+        state.fetched = state.fetched.map(|time| time.minus(by));
+        state.attempted = state.attempted.map(|time| time.minus(by));
     }
 }
 
-/// The usable keys of a JWKS; those of unknown kinds are passed over, as RFC 7517 (5) wants.
-fn parse(text: &[u8]) -> Result<HashMap<String, Arc<Key>>, KeyError> {
-    #[derive(serde::Deserialize)]
-    struct Set {
-        keys: Vec<serde_json::Value>,
-    }
-
-    let set: Set = serde_json::from_slice(text).map_err(KeyError::Parse)?;
-    let mut keys = HashMap::new();
-    for jwk in set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()) {
-        let Some(kid) = jwk.common.key_id.clone() else {
-            continue;
-        };
-        let algorithms = algorithms(&jwk);
-        if algorithms.is_empty() || keys.contains_key(&kid) {
-            continue;
-        }
-        if let Ok(decoding) = DecodingKey::from_jwk(&jwk) {
-            keys.insert(kid, Arc::new(Key { decoding, algorithms }));
+#[cfg(test)]
+impl Keys {
+    pub(super) async fn age(&self, by: Duration) {
+        if let Self::Fetched(keys) = self {
+            keys.age(by).await;
         }
     }
-    if keys.is_empty() { Err(KeyError::Empty) } else { Ok(keys) }
 }
 
-/// What a key may verify: its kind decides, and its `alg`, `use` and `key_ops` where it has them. A
-/// symmetric key never verifies anything here (RFC 8725, 3.1).
-fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
-    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
-
-    let common = &jwk.common;
-    if common.public_key_use.as_ref().is_some_and(|u| *u != PublicKeyUse::Signature)
-        || common.key_operations.as_ref().is_some_and(|ops| !ops.contains(&KeyOperations::Verify))
-    {
-        return Vec::new();
+/// Each request has a connection of its own: one that was kept while a sandbox was frozen is dead.
+fn connector(authority: Option<&str>) -> Result<Connector, KeyError> {
+    let builder = Connector::builder().pool_max_idle_per_host(0);
+    let builder = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    let Some(authority) = authority.map(certificates) else { return Ok(builder.build()) };
+    if authority.is_empty() {
+        return Err(KeyError::Authority);
     }
-    let mut algorithms = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => vec![RS256, RS384, RS512, PS256, PS384, PS512],
-        AlgorithmParameters::EllipticCurve(key) => match key.curve {
-            EllipticCurve::P256 => vec![ES256],
-            EllipticCurve::P384 => vec![ES384],
-            _ => Vec::new(),
-        },
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            vec![EdDSA]
-        }
-        _ => Vec::new(),
+    let trust = TrustStore::empty().with_pem_certificate(authority);
+    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|_| KeyError::Authority)?;
+    // The library panics over what is no certificate.
+    let build = || builder.tls_context(context).build();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).map_err(|_| KeyError::Authority)
+}
+
+/// The certificates of a text (PEM), whose line breaks may have become blanks on their way here.
+fn certificates(text: &str) -> String {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let bodies = text.split(BEGIN).skip(1).filter_map(|rest| rest.split_once(END));
+    let certificate = |(body, _): (&str, &str)| {
+        let body: String = body.split_whitespace().collect();
+        format!("{BEGIN}\n{body}\n{END}\n")
     };
-    if let Some(algorithm) = common.key_algorithm {
-        algorithms.retain(|own| key_algorithm(*own) == Some(algorithm));
-    }
-    algorithms
-}
-
-fn key_algorithm(algorithm: Algorithm) -> Option<KeyAlgorithm> {
-    serde_json::to_value(algorithm).and_then(serde_json::from_value).ok()
+    bodies.map(certificate).collect()
 }

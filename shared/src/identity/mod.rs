@@ -7,8 +7,12 @@ mod token;
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod providers;
+#[cfg(test)]
+mod published;
 
 pub use caller::{Caller, Permission};
 pub use keys::{KeyError, KeySource};
 pub use owner::{OwnerKey, OwnerKind};
-pub use token::{AuthError, AuthSettings, Verifier};
+pub use token::{AuthError, AuthSettings, Refusal, Verifier};
