@@ -96,9 +96,7 @@ impl World {
                 let id = self.flow().await;
                 (String::new(), json!([{"id": id, "name": "two"}]), There::Nothing)
             }
-            "POST /flows/multiple/start" => {
-                (String::new(), control(line, self.flow().await), There::Nothing)
-            }
+            "POST /flows/multiple/start" => (String::new(), control(line, self.flow().await), There::Nothing),
             "POST /flows/multiple/stop" => {
                 let id = self.flow().await;
                 self.done("start-flow", "POST /flows/{id}/start", &id, NONE).await;
@@ -236,9 +234,9 @@ impl World {
 #[tokio::test]
 async fn no_route_acts_on_a_false_condition() {
     let template = Template::read(&local::checkout().join("template.yaml")).unwrap();
-    let world = World::start().await;
     let mut cases = 0;
     for route in template.routes.iter().filter(|route| route.path != "$default") {
+        let world = World::start().await;
         let (function, line) = (route.function.as_str(), request_line(route));
         // Who was given a value is written down.
         let acts = !reads(&line) && line != "POST /flows/validate" || line.ends_with(" /secrets/{id}");
@@ -267,12 +265,15 @@ async fn no_route_acts_on_a_false_condition() {
             assert!(!is_changed, "{case}");
             let tag = answer["headers"]["etag"].as_str();
             match &ready.there {
+                _ if verdict == Malformed && line.starts_with("HEAD") => {}
                 _ if verdict == Malformed => {
                     let message = told["errors"][0]["message"].as_str().unwrap_or_default().to_lowercase();
                     assert_eq!(message, format!("invalid {} parameter", headers[0].0), "{case}");
                 }
                 // Who is to create is not told what is there.
-                There::Tagged(_) if told["type"] == "/problems/flow-exists" => assert_eq!(tag, None, "{case}"),
+                There::Tagged(_) if told["type"] == "/problems/flow-exists" => {
+                    assert_eq!(tag, None, "{case}")
+                }
                 There::Tagged(current) => assert_eq!(tag, Some(current.as_str()), "{case}: {told}"),
                 _ => assert_eq!(tag, None, "{case}"),
             }
@@ -347,8 +348,7 @@ async fn what_comes_before_a_condition_and_what_comes_after() {
             (_, path) if path.ends_with("start") => "start-flow",
             _ => "stop-flow",
         };
-        let (status, told, _) =
-            world.stack.request_with(function, route, id, token, stale, body).await;
+        let (status, told, _) = world.stack.request_with(function, route, id, token, stale, body).await;
         (status, told["errors"][0]["reason"].as_str().unwrap_or_default().to_owned())
     };
     let other = ObjectId::generate().to_string();
@@ -364,7 +364,11 @@ async fn what_comes_before_a_condition_and_what_comes_after() {
         assert_eq!(send(route, &id, &viewer, body.clone()).await.0, 403, "{route}");
         assert_eq!(send(route, &other, &world.anna, body.clone()).await.0, 404, "{route}");
         assert_eq!(send(route, &id, &strangers, body.clone()).await.0, 404, "{route}");
-        assert_eq!(send(route, &id, &world.anna, body.clone()).await, (412, "flow.changed".into()), "{route}");
+        assert_eq!(
+            send(route, &id, &world.anna, body.clone()).await,
+            (412, "flow.changed".into()),
+            "{route}"
+        );
     }
     assert_eq!(send("PATCH /flows/{id}", &id, &world.anna, json!([])).await.0, 400, "a body that is none");
     assert_eq!(send("PATCH /flows/{id}", &id, &world.anna, wrong.clone()).await.0, 412, "before the rules");

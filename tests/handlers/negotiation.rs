@@ -84,7 +84,9 @@ async fn a_header_that_is_sent_twice_is_seen_though_gateways_join_it() {
     }
     assert!(stack.items().await.is_empty());
     // What only looks like two.
-    for (header, value) in [("idempotency-key", "\"K, K\""), ("content-type", "application/json; profile=\"a,b\"")] {
+    for (header, value) in
+        [("idempotency-key", "\"K, K\""), ("content-type", "application/json; profile=\"a,b\"")]
+    {
         let (status, told, _) =
             stack.request_with("create-flow", "POST /flows", "", &anna, (header, value), body.clone()).await;
         assert_eq!(status, 201, "{header}: {value} {told}");
@@ -112,7 +114,11 @@ async fn a_body_in_another_coding_is_refused_with_those_that_are_read() {
             event["isBase64Encoded"] = true.into();
             let answer = stack.functions.invoke(function, event).await.unwrap();
             let (status, told) = read(&answer);
-            assert_eq!((status, &told["errors"][0]["reason"]), (415, &json!("body.coding")), "{route} {coding}");
+            assert_eq!(
+                (status, &told["errors"][0]["reason"]),
+                (415, &json!("body.coding")),
+                "{route} {coding}"
+            );
             assert_eq!(answer["headers"]["accept-encoding"], "identity", "{route} {coding}");
         }
     }

@@ -95,7 +95,11 @@ async fn what_an_operation_lacks_is_named() {
     let (id, anna) = flow(&stack).await;
     for (operation, pointer, word) in [
         (json!({"path": "/name"}), "/1/op", "op"),
-        (json!({"op": "put", "path": "/name", "value": 1}), "/1/op", "add, remove, replace, move, copy or test"),
+        (
+            json!({"op": "put", "path": "/name", "value": 1}),
+            "/1/op",
+            "add, remove, replace, move, copy or test",
+        ),
         (json!({"op": 1, "path": "/name", "value": 1}), "/1/op", "op"),
         (json!({"op": "remove"}), "/1/path", "path"),
         (json!({"op": "remove", "path": "name"}), "/1/path", "JSON pointer"),
@@ -113,7 +117,10 @@ async fn what_an_operation_lacks_is_named() {
         let entry = &told["errors"][0];
         assert_eq!((code, &entry["pointer"]), (400, &json!(pointer)), "{operation}: {told}");
         assert!(entry["message"].as_str().unwrap().contains(word), "{operation}: {told}");
-        assert_eq!((&entry["reason"], &told["type"]), (&json!("body.invalid"), &json!("/problems/invalid-body")));
+        assert_eq!(
+            (&entry["reason"], &told["type"]),
+            (&json!("body.invalid"), &json!("/problems/invalid-body"))
+        );
         assert!(!told.to_string().contains("secret-words"), "{told}");
     }
     let both = json!([{"op": "add"}, {"op": "move", "path": "x"}]);
@@ -123,5 +130,8 @@ async fn what_an_operation_lacks_is_named() {
     let null = json!([{"op": "add", "path": "/description", "value": null}]);
     assert_eq!(patch(&stack, &anna, &id, OPERATIONS, null).await.0, 200, "null is a value");
     let (code, told) = patch(&stack, &anna, &id, OPERATIONS, json!({"op": "add"})).await;
-    assert_eq!((code, &told["errors"][0]["message"]), (400, &json!("Expecting an array of operations (RFC 6902)")));
+    assert_eq!(
+        (code, &told["errors"][0]["message"]),
+        (400, &json!("Expecting an array of operations (RFC 6902)"))
+    );
 }

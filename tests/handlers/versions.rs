@@ -295,7 +295,7 @@ async fn numbers_stay_what_they_are_in_patches_and_differences() {
     let (status, flow, _) =
         stack.request_with("update-flow", "PATCH /flows/{id}", &id, &anna, header, patch).await;
     assert_eq!((status, &flow["data"]["flowSettings"]), (200, &json!({"kept": NUMBERS, "changed": NUMBERS})));
-    let accept = ("accept", "text/html, Application/JSON-Patch+JSON;q=0.9, */*");
+    let accept = ("accept", "text/html, Application/JSON-Patch+JSON;q=0.9, */*;q=0.8");
     let (_, patch, _) =
         stack.request_with("compare-versions", "GET /flows/{id}/diff", &id, &anna, accept, Value::Null).await;
     assert_eq!(patch, json!([{"op": "replace", "path": "/flowSettings/changed", "value": NUMBERS}]));

@@ -40,7 +40,8 @@ pub async fn handle((): &(), request: Request) -> Result<Response, Problem> {
     let target =
         path.strip_suffix('/').filter(|target| !methods(target).is_empty()).ok_or(Problem::RouteNotFound)?;
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let location = HeaderValue::from_str(&format!("{}{query}", encoded_path(target))).map_err(|_| Problem::RouteNotFound)?;
+    let location = HeaderValue::from_str(&format!("{}{query}", encoded_path(target)))
+        .map_err(|_| Problem::RouteNotFound)?;
     let mut response = Response::default();
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);

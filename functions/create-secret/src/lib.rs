@@ -2,7 +2,8 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Conditions, Intent, Present, Problem, Request, Response, SecretsApp, read_body, secret_response, validation_response,
+    Conditions, Intent, Present, Problem, Request, Response, SecretsApp, read_body, secret_response,
+    validation_response,
 };
 use shared::secrets::{Secret, SecretValue};
 
@@ -13,9 +14,8 @@ use shared::secrets::{Secret, SecretValue};
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let caller = app.author(&request).await?;
     let intent = Intent::of(&request, &caller)?;
-    let respond = |(secret, value): &(Secret, SecretValue)| {
-        secret_response(StatusCode::CREATED, secret, value, false)
-    };
+    let respond =
+        |(secret, value): &(Secret, SecretValue)| secret_response(StatusCode::CREATED, secret, value, false);
     let fields = read_body(&request)?.object()?;
     // What is at this path is the list of secrets.
     Conditions::of(&request)?.check(Present::Untagged)?;

@@ -2,8 +2,8 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Conditions, Deadline, Intent, Present, Problem, Request, Response, SecretsApp, secret_problem, secret_tag,
-    validation_response,
+    Conditions, Deadline, Intent, Present, Problem, Request, Response, SecretsApp, secret_problem,
+    secret_tag, validation_response,
 };
 use shared::identity::Permission;
 use shared::secrets::Secret;
@@ -17,9 +17,8 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
     let is_validation = Intent::of(&request, &caller)?.is_validation();
     let conditions = Conditions::of(&request)?;
     let is_raw = caller.may(Permission::ReadRawSecrets);
-    let is_meant = |secret: &Secret| {
-        conditions.on(Present::Tagged(&secret_tag(secret.sequence, is_raw))).is_none()
-    };
+    let is_meant =
+        |secret: &Secret| conditions.on(Present::Tagged(&secret_tag(secret.sequence, is_raw))).is_none();
     let done = if is_validation {
         app.secrets.check_delete(&caller, id, is_meant).await
     } else {

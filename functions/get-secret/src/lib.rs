@@ -1,9 +1,7 @@
 //! `GET /secrets/{id}`
 
 use lambda_http::http::StatusCode;
-use shared::api::{
-    Conditions, Present, Problem, Request, Response, SecretsApp, secret_response, secret_tag,
-};
+use shared::api::{Conditions, Present, Problem, Request, Response, SecretsApp, secret_response, secret_tag};
 use shared::identity::Permission;
 
 /// Gives one secret of the caller's: with `***` for what is secret in it, unless the caller may have

@@ -2,8 +2,8 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id, flow_response,
-     insert_flow, read_body, replace, scope,
+    App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id,
+    flow_response, insert_flow, read_body, replace, scope,
 };
 use shared::flow::{Fields, Flow, FlowId, Role, Timestamp};
 use shared::identity::{Caller, Permission};

@@ -2,8 +2,8 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    App, Intent, Precondition, Problem, Request, Response, Wording, flow_id, flow_response, require_role, scope,
-    validation_response,
+    App, Intent, Precondition, Problem, Request, Response, Wording, flow_id, flow_response, require_role,
+    scope, validation_response,
 };
 use shared::flow::{Flow, Role};
 use shared::identity::Permission;

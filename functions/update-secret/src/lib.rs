@@ -31,7 +31,8 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
         checked.map_err(|error| secret_problem(&caller, error))?;
         return validation_response(&[]);
     }
-    let updated = app.secrets.update(&caller, id, fields, is_meant, Deadline::of(&request).moment()).await;
+    let until = Deadline::of(&request).moment();
+    let updated = Box::pin(app.secrets.update(&caller, id, fields, is_meant, until)).await;
     let (secret, value) = updated.map_err(|error| secret_problem(&caller, error))?;
     secret_response(StatusCode::OK, &secret, &value, false)
 }

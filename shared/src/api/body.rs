@@ -6,8 +6,9 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::media::unquoted;
+use super::operations::read_operations;
 use super::{Problem, Request};
-use crate::flow::{Fields, Patch, read_operations};
+use crate::flow::{Fields, Patch};
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;

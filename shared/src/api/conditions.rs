@@ -90,7 +90,8 @@ impl Conditions {
                 tags.iter().any(|tag| is_current(tag, current))
             }
         };
-        let is_match = |tag: &Tag, current: &str| !tag.is_weak && definition(&tag.text) == definition(current);
+        let is_match =
+            |tag: &Tag, current: &str| !tag.is_weak && definition(&tag.text) == definition(current);
         let is_same =
             |tag: &Tag, current: &str| tag.text.strip_suffix(COMPRESSED).unwrap_or(&tag.text) == current;
         if self.matches.as_ref().is_some_and(|tags| !named(tags, &is_match)) {
@@ -193,7 +194,8 @@ fn parse(text: &str) -> Option<Tags> {
         // Elements may be empty (5.6.1.2).
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() {
-            return Some(Tags::These(tags)).filter(|tags| !matches!(tags, Tags::These(tags) if tags.is_empty()));
+            return Some(Tags::These(tags))
+                .filter(|tags| !matches!(tags, Tags::These(tags) if tags.is_empty()));
         }
         let opaque = rest.strip_prefix("W/");
         let (tag, after) = opaque.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;

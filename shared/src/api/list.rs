@@ -26,14 +26,16 @@ pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Probl
     });
     let kind = parameters.parse("filter[type]", text);
     // As upstream reads it: nobody is no user to filter by.
-    let user = parameters.parse("filter[user]", |user| if user.is_empty() { Some(None) } else { text(user).map(Some) });
+    let user = parameters
+        .parse("filter[user]", |user| if user.is_empty() { Some(None) } else { text(user).map(Some) });
     let from_template = parameters.parse("filter[fromTemplate]", |text| text.parse().ok());
     let order = parameters.parse("sort", order).unwrap_or_default();
     let search = parameters.parse("search", |text| {
         (text.chars().count() <= MAX_TEXT).then(|| text.replace('\0', "").trim().to_owned())
     });
     let search = search.filter(|text| !text.is_empty());
-    let filter = ListFilter { status, kind, user: user.flatten(), from_template, search, secret: None, deleted };
+    let filter =
+        ListFilter { status, kind, user: user.flatten(), from_template, search, secret: None, deleted };
     paged(parameters, caller, filter, order)
 }
 

@@ -9,6 +9,7 @@ mod flows;
 mod headers;
 mod list;
 mod media;
+mod operations;
 mod parameters;
 mod precondition;
 mod problem;

@@ -194,6 +194,7 @@ impl Wording {
 struct Kind(StatusCode, &'static str, &'static str);
 
 impl Problem {
+    #[allow(clippy::too_many_lines, reason = "it is a table")]
     fn kind(&self) -> Kind {
         match self {
             Self::Unauthenticated(AuthError::NoKeys(_)) | Self::Unavailable(_) => Kind(
@@ -310,6 +311,7 @@ impl Problem {
     /// The entries of `errors[]`: upstream's texts and numbers, a stable `reason`, and a `pointer`
     /// into the body where there is one. At most about `max` of them.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "it is a table")]
     pub fn entries(&self, max: usize) -> Vec<Map<String, Value>> {
         let code = self.status().as_u16();
         let entry = |message: &str, reason: &str| entry(message, code, reason, None);
@@ -522,7 +524,9 @@ impl From<Vec<Fault>> for Problem {
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
-            PatchError::NotApplicable(fault) => Self::PatchNotApplicable(fault),
+            PatchError::NotApplicable { message, pointer } => {
+                Self::PatchNotApplicable(Fault { message, reason: "patch.not_applicable", pointer })
+            }
             PatchError::TooLarge => Self::TooLarge,
             PatchError::Edit(error) => error.into(),
         }

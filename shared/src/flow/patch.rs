@@ -2,13 +2,11 @@
 //! of the flow as clients see it.
 
 use json_patch::PatchOperation;
-use json_patch::jsonptr::Pointer;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::diff::Pairs;
 use super::document::{Document, Edge, Field, Json};
-use super::{ComponentCheck, EditError, Fault, Flow, FlowView, bounded, read_fields};
+use super::{ComponentCheck, EditError, Flow, FlowView, read_fields};
 use crate::identity::Caller;
 
 /// As much as a body may be, twice: for the result, and for all that operations bring somewhere.
@@ -17,8 +15,6 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 const MAX_DEPTH: usize = 100;
 /// Operations of one patch.
 const MAX_OPERATIONS: usize = 1000;
-/// Faults reported of one patch.
-const MAX_FAULTS: usize = 100;
 /// Why an operation fails is told in as many characters.
 const MAX_MESSAGE: usize = 300;
 
@@ -35,8 +31,13 @@ pub enum Patch {
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
     /// An operation has no place in the flow, or its test fails.
-    #[error("{}", .0.message)]
-    NotApplicable(Fault),
+    #[error("{message}")]
+    NotApplicable {
+        /// Which, and why.
+        message: String,
+        /// Where in the patch.
+        pointer: String,
+    },
     /// The result is larger or deeper than a flow may be, or the operations are too many.
     #[error("the patch is too large")]
     TooLarge,
@@ -76,7 +77,10 @@ impl Flow {
             return Err(PatchError::TooLarge);
         }
         let raw = serde_json::from_str(&text).ok().and_then(read_fields);
-        let fields = raw.ok_or_else(|| not_applicable("the flow would be no object".into(), String::new()))?;
+        let fields = raw.ok_or_else(|| PatchError::NotApplicable {
+            message: "the flow would be no object".into(),
+            pointer: String::new(),
+        })?;
         let mut document = Document::parse(fields, check).map_err(EditError::Invalid)?;
         document.keep_texts_of(&self.document);
         Ok(self.with_document(caller, document)?)
@@ -112,63 +116,13 @@ fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchErr
         }
         json_patch::patch_unsafe(view, std::slice::from_ref(operation)).map_err(|mut error| {
             error.operation = number;
-            not_applicable(error.to_string().chars().take(MAX_MESSAGE).collect(), format!("/{number}"))
+            PatchError::NotApplicable {
+                message: error.to_string().chars().take(MAX_MESSAGE).collect(),
+                pointer: format!("/{number}"),
+            }
         })?;
     }
     Ok(())
-}
-
-fn not_applicable(message: String, pointer: String) -> PatchError {
-    PatchError::NotApplicable(Fault { message, reason: "patch.not_applicable", pointer })
-}
-
-/// Reads the operations of a patch.
-///
-/// # Errors
-/// What each one lacks that is none.
-pub fn read_operations(elements: &[&RawValue]) -> Result<Vec<PatchOperation>, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let operations = elements.iter().enumerate().filter_map(|(number, element)| {
-        let operation = serde_json::from_str(element.get()).ok();
-        if operation.is_none() {
-            faults.extend(faults_of(number, element));
-        }
-        operation
-    });
-    let operations = operations.collect();
-    if faults.is_empty() { Ok(operations) } else { Err(bounded(faults, MAX_FAULTS)) }
-}
-
-/// What is wrong with an operation (RFC 6902, 4), in words of which none is the client's.
-fn faults_of(number: usize, element: &RawValue) -> Vec<Fault> {
-    let fault = |member: &str, message: String| {
-        let message = format!("operation '/{number}' {message}");
-        Fault { message, reason: "body.invalid", pointer: format!("/{number}{member}") }
-    };
-    let Ok(Value::Object(members)) = serde_json::from_str::<Value>(element.get()) else {
-        return vec![fault("", "is no object".into())];
-    };
-    let mut faults = Vec::new();
-    let operation = members.get("op").and_then(Value::as_str).unwrap_or_default();
-    if !["add", "remove", "replace", "move", "copy", "test"].contains(&operation) {
-        let message = "requires an op: add, remove, replace, move, copy or test".into();
-        faults.push(fault("/op", message));
-    }
-    for name in ["path", "from"] {
-        let is_needed = name == "path" || matches!(operation, "move" | "copy");
-        let pointer = members.get(name).and_then(Value::as_str);
-        if is_needed && !pointer.is_some_and(|text| Pointer::parse(text).is_ok()) {
-            let message = format!("requires a {name} that is a JSON pointer (RFC 6901)");
-            faults.push(fault(&format!("/{name}"), message));
-        }
-    }
-    if matches!(operation, "add" | "replace" | "test") && !members.contains_key("value") {
-        faults.push(fault("/value", "requires a value".into()));
-    }
-    if faults.is_empty() {
-        faults.push(fault("", "is none of RFC 6902".into()));
-    }
-    faults
 }
 
 fn depth(value: &Value) -> usize {
@@ -284,7 +238,7 @@ mod tests {
         assert_eq!((next.document.name.value().unwrap().as_str(), next.revision), ("m", 2));
         assert!(next.document.description.is_absent());
         assert!(merged(json!({"name": "n", "id": "other", "createdAt": "1"})).unwrap().is_none());
-        assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable(_))));
+        assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable { .. })));
         assert!(matches!(merged(json!({"status": "active"})), Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
@@ -304,7 +258,7 @@ mod tests {
             json!([{"op": "remove", "path": "/nowhere"}]),
             json!([{"op": "add", "path": "/graph/nodes/9", "value": {}}]),
         ] {
-            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable(_))), "{refused}");
+            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable { .. })), "{refused}");
         }
         let invalid = operated(json!([{"op": "remove", "path": "/graph"}]));
         assert!(matches!(invalid, Err(PatchError::Edit(EditError::Invalid(_)))));
@@ -365,7 +319,7 @@ mod tests {
         assert!(tested(&stored).unwrap().is_none());
         for other in ["[1.5]", "[]", "[1,1]", "[\"1\"]"] {
             let refused = tested(&FIELDS.replace("[ 1 ]", other));
-            assert!(matches!(refused, Err(PatchError::NotApplicable(_))), "{other}");
+            assert!(matches!(refused, Err(PatchError::NotApplicable { .. })), "{other}");
         }
     }
 
