@@ -62,7 +62,7 @@ async fn of_two_writers_at_once_one_wins_and_the_other_is_told_a_thousand_times(
 }
 
 #[tokio::test]
-async fn a_condition_comes_after_all_else_and_not_for_what_is_in_effect() {
+async fn a_condition_is_not_for_what_is_in_effect_and_a_run_is_none_of_it() {
     let stack = Stack::start().await;
     let (anna, eve) = (stack.token("anna", "acme", ALL), stack.token("eve", "globex", ALL));
     let (_, flow) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
@@ -80,7 +80,7 @@ async fn a_condition_comes_after_all_else_and_not_for_what_is_in_effect() {
     for (status, token, body) in [
         (412, &anna, json!({"name": "w"})),
         (404, &eve, json!({"name": "w"})),
-        (400, &anna, json!({"graph": {}})),
+        (412, &anna, json!({"graph": {}})),
         (200, &anna, json!({"name": "z"})),
     ] {
         assert_eq!(patch(token, &first, body.clone()).await.0, status, "{body}");
@@ -89,7 +89,7 @@ async fn a_condition_comes_after_all_else_and_not_for_what_is_in_effect() {
     assert_eq!(delete(&first).await.0, 412);
     // A run changes nothing that an editor holds.
     stack.request("start-flow", "POST /flows/{id}/start", &id, &anna, Value::Null).await;
-    assert_eq!((patch(&anna, &first, json!({"name": "w"})).await.0, delete(&first).await.0), (409, 409));
+    assert_eq!((patch(&anna, tag, json!({"name": "w"})).await.0, delete(tag).await.0), (409, 409));
     stack.deliver("on-flow-status", "flow.started", json!({"id": id})).await.unwrap();
     stack.deliver("on-flow-status", "flow.stopped", json!({"id": id})).await.unwrap();
     let third = patch(&anna, tag, json!({"name": "w"})).await;

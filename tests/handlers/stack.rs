@@ -254,7 +254,7 @@ impl Stack {
         (status, body, response["headers"].clone())
     }
 
-    /// The same with a header; gives the status, the body and the headers.
+    /// The same with a condition, if it is none that is empty; gives the status, the body and the headers.
     pub(crate) async fn request_if(
         &self,
         function: &str,
@@ -264,7 +264,10 @@ impl Stack {
         if_match: &str,
         body: Value,
     ) -> (u16, Value, Value) {
-        self.request_with(function, route, id, token, ("if-match", if_match), body).await
+        let headers: &[_] = if if_match.is_empty() { &[] } else { &[("if-match", if_match)] };
+        let response = self.send_with(function, route, id, token, headers, &body).await;
+        let (status, body) = read(&response);
+        (status, body, response["headers"].clone())
     }
 
     /// The same with any header.

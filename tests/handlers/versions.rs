@@ -260,10 +260,6 @@ async fn a_flow_is_created_under_a_chosen_id_once() {
     }
     stack.request("delete-flow", "DELETE /flows/{id}", id, &anna, Value::Null).await;
     assert_eq!(create(&eve, complete_flow("x")).await.0, 412, "it can still be restored");
-    let (status, ..) = stack
-        .request_with("replace-flow", "PUT /flows/{id}", id, &anna, ("if-none-match", "\"1-x\""), json!({}))
-        .await;
-    assert_eq!(status, 400);
 }
 
 #[tokio::test]
@@ -299,7 +295,7 @@ async fn numbers_stay_what_they_are_in_patches_and_differences() {
     let (status, flow, _) =
         stack.request_with("update-flow", "PATCH /flows/{id}", &id, &anna, header, patch).await;
     assert_eq!((status, &flow["data"]["flowSettings"]), (200, &json!({"kept": NUMBERS, "changed": NUMBERS})));
-    let accept = ("accept", "text/html, Application/JSON-Patch+JSON;q=0.9, */*");
+    let accept = ("accept", "text/html, Application/JSON-Patch+JSON;q=0.9, */*;q=0.8");
     let (_, patch, _) =
         stack.request_with("compare-versions", "GET /flows/{id}/diff", &id, &anna, accept, Value::Null).await;
     assert_eq!(patch, json!([{"op": "replace", "path": "/flowSettings/changed", "value": NUMBERS}]));

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use lambda_http::http::{HeaderValue, StatusCode, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use shared::api::{Problem, Request, Response, path};
+use shared::api::{Problem, Request, Response, encoded_path, path};
 
 /// Every path with its methods, as template.yaml has them; a test holds the two to each other.
 pub const ROUTES: [(&str, &[&str]); 17] = [
@@ -27,10 +26,6 @@ pub const ROUTES: [(&str, &[&str]); 17] = [
     ("/secrets/{id}/usages", &["GET", "HEAD"]),
 ];
 
-/// What the gateway has decoded in a path, and a `Location` must not have.
-const NOT_IN_PATH: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 /// Redirects a path with a trailing slash, and says which methods a known path has.
 ///
 /// # Errors
@@ -45,8 +40,8 @@ pub async fn handle((): &(), request: Request) -> Result<Response, Problem> {
     let target =
         path.strip_suffix('/').filter(|target| !methods(target).is_empty()).ok_or(Problem::RouteNotFound)?;
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let target = utf8_percent_encode(target, NOT_IN_PATH);
-    let location = HeaderValue::from_str(&format!("{target}{query}")).map_err(|_| Problem::RouteNotFound)?;
+    let location = HeaderValue::from_str(&format!("{}{query}", encoded_path(target)))
+        .map_err(|_| Problem::RouteNotFound)?;
     let mut response = Response::default();
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);

@@ -3,8 +3,8 @@
 use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Deadline, Effect, Intent, MAX_BULK_WRITE, Problem, Request, Response, bulk_response,
-    flow_response, insert_flow, read_body,
+    App, Body, Conditions, Deadline, Effect, Intent, MAX_BULK_WRITE, Present, Problem, Request, Response,
+    bulk_response, flow_response, insert_flow, read_body,
 };
 use shared::concurrently;
 use shared::flow::{Fields, Flow, read_fields};
@@ -17,13 +17,16 @@ use shared::identity::{Caller, Permission};
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let intent = Intent::of(&request, &caller)?;
+    // What is at this path is the list of flows.
+    let is_true = Conditions::of(&request)?.check(Present::Untagged);
     match read_body(&request)? {
         Body::Object(fields) => {
+            is_true?;
             let respond = |flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
             let effect = intent.effect(&app.store, &respond).await?;
             effect.answer(&create(app, &caller, fields, &effect).await?)
         }
-        Body::Array(items) => create_many(app, &request, &caller, &intent, items).await,
+        Body::Array(items) => create_many(app, &request, &caller, (&intent, is_true), items).await,
     }
 }
 
@@ -43,7 +46,7 @@ async fn create_many(
     app: &App,
     request: &Request,
     caller: &Caller,
-    intent: &Intent,
+    (intent, is_true): (&Intent, Result<(), Problem>),
     items: Vec<&RawValue>,
 ) -> Result<Response, Problem> {
     if !caller.may(Permission::Bulk) {
@@ -52,6 +55,7 @@ async fn create_many(
     if items.len() > MAX_BULK_WRITE {
         return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
     }
+    is_true?;
     let deadline = Deadline::of(request).of_parts();
     let respond = &|flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
     let parts = &intent.parts(&app.store).await?;

@@ -2,7 +2,8 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Intent, Problem, Request, Response, SecretsApp, read_body, secret_response, validation_response,
+    Conditions, Intent, Present, Problem, Request, Response, SecretsApp, read_body, secret_response,
+    validation_response,
 };
 use shared::secrets::{Secret, SecretValue};
 
@@ -13,11 +14,13 @@ use shared::secrets::{Secret, SecretValue};
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let caller = app.author(&request).await?;
     let intent = Intent::of(&request, &caller)?;
-    let respond = |(secret, value): &(Secret, SecretValue)| {
-        secret_response(StatusCode::CREATED, secret, value.masked())
-    };
+    let respond =
+        |(secret, value): &(Secret, SecretValue)| secret_response(StatusCode::CREATED, secret, value, false);
+    let fields = read_body(&request)?.object()?;
+    // What is at this path is the list of secrets.
+    Conditions::of(&request)?.check(Present::Untagged)?;
     let effect = intent.effect(app.secrets.store(), &respond).await?;
-    let created = Secret::create(&caller, read_body(&request)?.object()?)?;
+    let created = Secret::create(&caller, fields)?;
     if effect.is_validation() {
         app.secrets.check_create(&created.0).await?;
         return validation_response(&[]);

@@ -20,17 +20,14 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     if purge && !caller.is_admin() {
         return Err(Problem::MissingPermission("MISSING_PERMISSION"));
     }
-    let (scope, precondition) = (scope(&caller), Precondition::of(&request, app));
+    let (scope, precondition) = (scope(&caller), Precondition::of_change(&request, app)?);
     let decide = |flow: Option<&Flow>| {
         let is_seen = |flow: &&Flow| purge || flow.deletion.is_none();
         let flow = flow.filter(is_seen).ok_or(Problem::FlowNotFound(Wording::Write))?;
         require_role(&caller, flow, Role::Owner, &Wording::Write)?;
+        precondition.check(flow)?;
         if flow.status != Status::Inactive {
             return Err(Problem::NotInactive(flow.status, Wording::Write));
-        }
-        // Nobody is shown the tag of a deleted one.
-        if flow.deletion.is_none() {
-            precondition.check(flow)?;
         }
         if purge {
             return Ok(Change::Erase((&caller).into()));

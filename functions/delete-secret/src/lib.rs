@@ -2,8 +2,11 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Deadline, Intent, Problem, Request, Response, SecretsApp, secret_problem, validation_response,
+    Conditions, Deadline, Intent, Present, Problem, Request, Response, SecretsApp, secret_problem,
+    secret_tag, validation_response,
 };
+use shared::identity::Permission;
+use shared::secrets::Secret;
 
 /// Deletes a secret of the caller's that no running flow uses.
 ///
@@ -12,10 +15,14 @@ use shared::api::{
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let (caller, id) = app.caller_and_id(&request).await?;
     let is_validation = Intent::of(&request, &caller)?.is_validation();
+    let conditions = Conditions::of(&request)?;
+    let is_raw = caller.may(Permission::ReadRawSecrets);
+    let is_meant =
+        |secret: &Secret| conditions.on(Present::Tagged(&secret_tag(secret.sequence, is_raw))).is_none();
     let done = if is_validation {
-        app.secrets.check_delete(&caller, id).await
+        app.secrets.check_delete(&caller, id, is_meant).await
     } else {
-        app.secrets.delete(&caller, id, Deadline::of(&request).moment()).await
+        app.secrets.delete(&caller, id, is_meant, Deadline::of(&request).moment()).await
     };
     done.map_err(|error| secret_problem(&caller, error))?;
     if is_validation {

@@ -11,5 +11,5 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Read).await?;
     let id = flow_id(&request)?;
     let flow = app.store.show(id, &scope(&caller)).await?;
-    plain_flow(&request, &flow.ok_or(Problem::FlowNotFound(Wording::Get))?)
+    plain_flow(&flow.ok_or(Problem::FlowNotFound(Wording::Get))?)
 }

@@ -1,7 +1,7 @@
 //! `GET /secrets/{id}`
 
 use lambda_http::http::StatusCode;
-use shared::api::{Problem, Request, Response, SecretsApp, secret_response};
+use shared::api::{Conditions, Present, Problem, Request, Response, SecretsApp, secret_response, secret_tag};
 use shared::identity::Permission;
 
 /// Gives one secret of the caller's: with `***` for what is secret in it, unless the caller may have
@@ -11,10 +11,15 @@ use shared::identity::Permission;
 /// See [`Problem`].
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let (caller, id) = app.caller_and_id(&request).await?;
-    if caller.may(Permission::ReadRawSecrets) {
-        let (secret, value) = app.secrets.get_recorded(&caller, id).await?;
-        return secret_response(StatusCode::OK, &secret, value.raw());
-    }
+    let conditions = Conditions::of(&request)?;
+    let is_raw = caller.may(Permission::ReadRawSecrets);
     let (secret, value) = app.secrets.get(&caller, id).await?;
-    secret_response(StatusCode::OK, &secret, value.masked())
+    let tag = secret_tag(secret.sequence, is_raw);
+    if let Some(without_value) = conditions.unread(Present::Tagged(&tag))? {
+        return Ok(without_value);
+    }
+    if is_raw {
+        app.secrets.record_read(&caller, id).await?;
+    }
+    secret_response(StatusCode::OK, &secret, &value, is_raw)
 }

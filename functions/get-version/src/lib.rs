@@ -14,5 +14,5 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Read).await?;
     let flow = find_flow(app, &caller, flow_id(&request)?, Wording::Get).await?;
     let (version, document) = find_version(app, &flow, version_number(&request)?).await?;
-    version_response(&request, &version, &document)
+    version_response(&version, &document)
 }

@@ -2,7 +2,7 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, creates, flow_id,
+    App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id,
     flow_response, insert_flow, read_body, replace, scope,
 };
 use shared::flow::{Fields, Flow, FlowId, Role, Timestamp};
@@ -15,8 +15,9 @@ use shared::identity::{Caller, Permission};
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
-    let (creates, precondition) = (creates(&request)?, Precondition::of(&request, app));
+    let precondition = Precondition::of_change(&request, app)?;
     let fields = read_body(&request)?.object()?;
+    let creates = precondition.creates()?;
     let status = if creates { StatusCode::CREATED } else { StatusCode::OK };
     let respond = |flow: &Flow| flow_response(app, status, flow);
     let effect = intent.effect(&app.store, &respond).await?;
@@ -24,7 +25,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         return create(app, &caller, id, fields, &effect).await;
     }
     let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
-        let next = flow.replaced(&caller, fields.clone(), app.component_check)?;
+        let next = flow.replaced(&caller, fields.clone(), app.component_check);
         replace(app, flow, next, &precondition)
     });
     match done.await {

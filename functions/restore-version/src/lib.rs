@@ -15,13 +15,13 @@ use shared::identity::Permission;
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
-    let precondition = Precondition::of(&request, app);
+    let precondition = Precondition::of_change(&request, app)?;
     let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
     let effect = intent.effect(&app.store, &respond).await?;
     let flow = find_flow(app, &caller, id, Wording::Write).await?;
     let (_, document) = find_version(app, &flow, version_number(&request)?).await?;
     let done = change_seen(app, &caller, (Some(flow), Role::Editor), &Wording::Write, &effect, |flow| {
-        let next = flow.with_version(&caller, &document, app.component_check)?;
+        let next = flow.with_version(&caller, &document, app.component_check);
         replace(app, flow, next, &precondition)
     });
     match done.await {

@@ -1,6 +1,6 @@
 //! `POST /flows/multiple/stop`
 
-use shared::api::{App, Problem, Request, Response, control_many, stop_flow};
+use shared::api::{App, Precondition, Problem, Request, Response, control_many, stop_flow};
 use shared::identity::Permission;
 
 /// Stops every flow whose id is in the body; one that fails leaves the others alone.
@@ -9,6 +9,7 @@ use shared::identity::Permission;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = &app.authorize(&request, Permission::Control).await?;
-    let stop = |id, effect| async move { stop_flow(app, caller, id, &effect).await };
+    let stop =
+        |id, effect| async move { stop_flow(app, caller, id, &Precondition::default(), &effect).await };
     control_many(app, &request, caller, stop).await
 }

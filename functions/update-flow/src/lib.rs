@@ -7,7 +7,6 @@ use shared::api::{
 };
 use shared::flow::{Flow, Role};
 use shared::identity::Permission;
-use shared::store::Change;
 
 /// Changes a flow: the members that the body names, or by a patch in a standard language.
 ///
@@ -16,17 +15,12 @@ use shared::store::Change;
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
-    let precondition = Precondition::of(&request, app);
+    let precondition = Precondition::of_change(&request, app)?;
     let changes = read_patch(&request)?;
     let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
     let effect = intent.effect(&app.store, &respond).await?;
     let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
-        let change = patch(app, &caller, flow, &changes, &Wording::Write)?;
-        // What is in effect already is in effect, whichever state it was meant for.
-        if matches!(change, Change::Save(_)) {
-            precondition.check(flow)?;
-        }
-        Ok(change)
+        patch(app, &caller, flow, &changes, (&Wording::Write, &precondition))
     });
     match done.await {
         Ok(flow) => effect.answer(&flow),

@@ -4,8 +4,8 @@ use lambda_http::http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Problem, Request, Response, Wording,
-    bulk_response, change_flow, flow_response, patch, read_body,
+    App, Body, Conditions, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Precondition, Present,
+    Problem, Request, Response, Wording, bulk_response, change_flow, flow_response, patch, read_body,
 };
 use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, Role, read_fields};
 use shared::identity::{Caller, Permission};
@@ -28,6 +28,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
             return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
         }
     };
+    // There is nothing at the path of this route, whatever becomes of the flows.
+    Conditions::of(&request)?.check(Present::Nothing)?;
     let deadline = Deadline::of(&request).of_parts();
     let mut results = Vec::with_capacity(items.len());
     // A change whose result has no room in the answer is not made.
@@ -65,7 +67,7 @@ async fn update(
     let changes = FlowPatch::Members(fields);
     let before = *room;
     let decide = |flow: &Flow| {
-        let change = patch(app, caller, flow, &changes, &wording)?;
+        let change = patch(app, caller, flow, &changes, (&wording, &Precondition::default()))?;
         let result = if let Change::Save(next) = &change { next } else { flow };
         *room = before.checked_sub(result.answer_size()).ok_or(Problem::TooLarge)?;
         Ok(change)

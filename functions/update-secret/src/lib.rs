@@ -2,9 +2,11 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Deadline, Intent, Problem, Request, Response, SecretsApp, read_body, secret_problem, secret_response,
-    validation_response,
+    Conditions, Deadline, False, Intent, Present, Problem, Request, Response, SecretsApp, read_body,
+    secret_problem, secret_response, secret_tag, validation_response,
 };
+use shared::identity::Permission;
+use shared::secrets::Secret;
 
 /// Replaces the members of a secret of the caller's that the body names. What was shown as `***` and
 /// comes back like that stays as it is.
@@ -14,13 +16,23 @@ use shared::api::{
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let (caller, id) = app.caller_and_id(&request).await?;
     let intent = Intent::of(&request, &caller)?;
+    let conditions = Conditions::of(&request)?;
     let fields = read_body(&request)?.object()?;
+    let is_raw = caller.may(Permission::ReadRawSecrets);
+    let is_meant = |secret: &Secret, is_in_effect: bool| {
+        match conditions.on(Present::Tagged(&secret_tag(secret.sequence, is_raw))) {
+            None => true,
+            // It is so already, in whichever state.
+            Some(which) => is_in_effect && which == False::Match,
+        }
+    };
     if intent.is_validation() {
-        let checked = app.secrets.check_update(&caller, id, fields).await;
+        let checked = app.secrets.check_update(&caller, id, fields, is_meant).await;
         checked.map_err(|error| secret_problem(&caller, error))?;
         return validation_response(&[]);
     }
-    let updated = app.secrets.update(&caller, id, fields, Deadline::of(&request).moment()).await;
+    let until = Deadline::of(&request).moment();
+    let updated = Box::pin(app.secrets.update(&caller, id, fields, is_meant, until)).await;
     let (secret, value) = updated.map_err(|error| secret_problem(&caller, error))?;
-    secret_response(StatusCode::OK, &secret, value.masked())
+    secret_response(StatusCode::OK, &secret, &value, false)
 }

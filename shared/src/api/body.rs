@@ -5,6 +5,8 @@ use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::media::unquoted;
+use super::operations::read_operations;
 use super::{Problem, Request};
 use crate::flow::{Fields, Patch};
 
@@ -39,8 +41,8 @@ impl<'a> Body<'a> {
 /// Reads the body; one that is missing is an empty object.
 ///
 /// # Errors
-/// 415 when it says it is not JSON, or of a `PATCH` that it is in one of the standard languages, 413 when it
-/// is too large, 400 when it is not JSON, or neither an object nor an array.
+/// 415 when it says it is not JSON, that it is in a content coding, or of a `PATCH` that it is in one of the standard
+/// languages, 413 when it is too large, 400 when it is not JSON, or neither an object nor an array.
 pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     let is_json = media_type(request).is_none_or(|media| {
         let subtype = media.strip_prefix("application/");
@@ -74,7 +76,6 @@ pub(super) const PATCHES: &str =
 /// # Errors
 /// 415 when it is in another one, and as [`read_body`].
 pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
-    let text = || std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
     match media_type(request).as_deref() {
         None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
         Some(MERGE_PATCH) => {
@@ -83,13 +84,10 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
             Ok(FlowPatch::Standard(Patch::Merge(serde_json::to_value(fields)?)))
         }
         Some(JSON_PATCH) => {
-            read_json(request)?;
-            // The error itself may repeat a part of the body.
-            let operations = serde_json::from_str(text()).map_err(|error| {
-                let (line, column) = (error.line(), error.column());
-                let place = format!("line {line} column {column}");
-                Problem::InvalidBody(format!("Expecting an array of operations (RFC 6902) at {place}"))
-            })?;
+            let Body::Array(elements) = read_json(request)? else {
+                return Err(Problem::InvalidBody("Expecting an array of operations (RFC 6902)".into()));
+            };
+            let operations = read_operations(&elements).map_err(Problem::InvalidOperations)?;
             Ok(FlowPatch::Standard(Patch::Operations(operations)))
         }
         Some(_) => Err(Problem::UnsupportedPatch),
@@ -97,12 +95,18 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
 }
 
 fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::UnsupportedCoding);
+    }
     let bytes = request.body().as_ref();
     if bytes.len() > MAX_BYTES {
         return Err(Problem::TooLarge);
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Problem::InvalidBody(format!("The body is not UTF-8: {error}")))?;
+    // Some clients begin with a byte order mark (RFC 8259, 8.1).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_ascii().is_empty() {
         return Ok(Body::Object(Fields::new()));
     }
@@ -116,11 +120,12 @@ fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     }
 }
 
-/// The media type of the body in lower case; none when it does not say. Two are no type.
+/// The media type of the body in lower case; none when it does not say. Two are no type, also where a gateway has
+/// joined them.
 fn media_type(request: &Request) -> Option<String> {
     let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
     let value = types.next()?.to_str().unwrap_or_default();
-    if types.next().is_some() {
+    if types.next().is_some() || unquoted(value, ',').nth(1).is_some() {
         return Some(String::new());
     }
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())

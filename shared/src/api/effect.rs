@@ -187,17 +187,20 @@ fn said_bytes((query, body): (Option<&str>, &[u8])) -> Vec<u8> {
     said
 }
 
-/// The key, with or without the quotation marks of a structured field (RFC 8941, 3.3.3).
+/// The key, with or without the quotation marks of a structured field (RFC 9651, 3.3.3). Two of them are none, also
+/// where a gateway has joined them: a comma is part of a key in quotation marks alone.
 fn read_key(request: &Request) -> Result<Option<String>, Problem> {
     let invalid = || Problem::InvalidParameters(vec![HEADER.into()]);
     let mut values = request.headers().get_all(HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().map_err(|_| invalid())?.trim();
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    if values.next().is_some() || text.is_empty() || text.len() > MAX_KEY {
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let key = quoted.unwrap_or(text);
+    let is_one = !key.contains(if quoted.is_some() { &['"'][..] } else { &['"', ','] });
+    if values.next().is_some() || !is_one || key.is_empty() || key.len() > MAX_KEY {
         return Err(invalid());
     }
-    Ok(Some(text.to_owned()))
+    Ok(Some(key.to_owned()))
 }
 
 /// An answer in the form in which it is kept.

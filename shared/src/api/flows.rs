@@ -3,6 +3,7 @@
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::conditions::{Conditions, Present};
 use super::respond::{etag, json as answer, notes, run_response, with_flow_headers};
 use super::serve::{log_problem, request_id};
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Role, Status};
+use crate::flow::{CredentialCheck, EditError, Fault, Flow, FlowId, Level, Role, StartError, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -102,13 +103,14 @@ pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> R
 /// What a PATCH makes of a flow.
 ///
 /// # Errors
-/// 409 while it runs or when the patch does not fit it, 400 when it would not be valid.
+/// 412 when it is not what the client knows, 409 while it runs or when the patch does not fit it, 400 when it would
+/// not be valid.
 pub fn patch(
     app: &App,
     caller: &Caller,
     flow: &Flow,
     patch: &FlowPatch<'_>,
-    wording: &Wording,
+    (wording, precondition): (&Wording, &Precondition),
 ) -> Result<Change, Problem> {
     let next = match patch {
         FlowPatch::Members(fields) => {
@@ -116,9 +118,24 @@ pub fn patch(
         }
         FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check).map_err(Problem::from),
     };
+    settle(app, flow, next, (wording, precondition))
+}
+
+/// What becomes of a flow that is to look like this. What is in effect already needs no change, and so no flow that
+/// can be changed, and is so whichever state it was meant for.
+fn settle(
+    app: &App,
+    flow: &Flow,
+    next: Result<Option<Flow>, Problem>,
+    (wording, precondition): (&Wording, &Precondition),
+) -> Result<Change, Problem> {
     let change = next.map(|next| Change::between(flow, next));
-    // What is in effect already needs no change, and so no flow that can be changed.
-    if flow.status != Status::Inactive && !change.as_ref().is_ok_and(Change::is_none) {
+    if change.as_ref().is_ok_and(Change::is_none) {
+        precondition.check_in_effect(flow)?;
+        return change;
+    }
+    precondition.check(flow)?;
+    if flow.status != Status::Inactive {
         return Err(Problem::NotInactive(flow.status, wording.clone()));
     }
     let change = change?;
@@ -128,25 +145,17 @@ pub fn patch(
     Ok(change)
 }
 
-/// What becomes of a flow that is to look like this, if that is something new.
+/// What becomes of a flow that is to look like this.
 ///
 /// # Errors
-/// 409 while it runs, 400 and 422 with the rules it would break, 412 when it is not what the client knows.
+/// 412 when it is not what the client knows, 409 while it runs, 400 and 422 with the rules it would break.
 pub fn replace(
     app: &App,
     flow: &Flow,
-    next: Option<Flow>,
+    next: Result<Option<Flow>, EditError>,
     precondition: &Precondition,
 ) -> Result<Change, Problem> {
-    let change = Change::between(flow, next);
-    if let Change::Save(next) = &change {
-        if flow.status != Status::Inactive {
-            return Err(Problem::NotInactive(flow.status, Wording::Write));
-        }
-        check_rules(app, next)?;
-        precondition.check(flow)?;
-    }
-    Ok(change)
+    settle(app, flow, next.map_err(Problem::from), (&Wording::Write, precondition))
 }
 
 /// Refuses a flow that breaks a rule which is an error here.
@@ -171,14 +180,23 @@ fn check_rules(app: &App, flow: &Flow) -> Result<(), Problem> {
 /// Starts a flow of the caller's.
 ///
 /// # Errors
-/// 404, 403 by role or to another tenant, 409 while it is stopping, 422 when it is not complete or uses secrets that the caller may not.
+/// 404, 403 by role or to another tenant, 412 when it is not what the client knows, 409 while it is stopping, 422 when it
+/// is not complete or uses secrets that the caller may not.
 pub async fn start_flow(
     app: &App,
     caller: &Caller,
     id: FlowId,
+    precondition: &Precondition,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    let decide = |flow: &Flow| Ok(flow.start(caller)?.into());
+    let decide = |flow: &Flow| {
+        let started = flow.start(caller);
+        if !matches!(started, Err(StartError::OtherTenant)) {
+            // What runs already may be something else than what is to run.
+            precondition.check(flow)?;
+        }
+        Ok(started?.into())
+    };
     let changed = change_flow(app, caller, (id, Role::Operator), &Wording::Control, effect, decide).await;
     changed.map_err(|problem| match problem {
         // The flow was valid when it was written; since then a secret is gone.
@@ -190,14 +208,18 @@ pub async fn start_flow(
 /// Stops a flow of the caller's.
 ///
 /// # Errors
-/// 404.
+/// 404, 403 by role, 412 when it is not what the client knows.
 pub async fn stop_flow(
     app: &App,
     caller: &Caller,
     id: FlowId,
+    precondition: &Precondition,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    let decide = |flow: &Flow| Ok(flow.stop(caller).into());
+    let decide = |flow: &Flow| {
+        precondition.check(flow)?;
+        Ok(flow.stop(caller).into())
+    };
     change_flow(app, caller, (id, Role::Operator), &Wording::Control, effect, decide).await
 }
 
@@ -233,6 +255,8 @@ where
             return Err(Problem::InvalidBody("No flow ids given. Expecting an array of flow ids".into()));
         }
     };
+    // There is nothing at the path of this route, whatever becomes of the flows.
+    Conditions::of(request)?.check(Present::Nothing)?;
     let parts = &intent.parts(&app.store).await?;
     let (control, deadline, request_id) = (&control, Deadline::of(request).of_parts(), &request_id(request));
     let work = ids.into_iter().enumerate().map(|(index, id)| async move {

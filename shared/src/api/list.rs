@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::cursor;
 use super::parameters::{MAX_TEXT, Parameters};
 use super::respond::{body, enveloped};
-use super::{Problem, Request, Response, path, scope};
+use super::serve::reference;
+use super::{Problem, Request, Response, scope};
 use crate::flow::{FlowView, SecretId, ShownDocument, Status};
 use crate::identity::Caller;
 use crate::store::{FlowPage, ListFilter, ListOrder, ListQuery, Paging, Position, SortKey};
@@ -24,14 +25,17 @@ pub fn list_query(request: &Request, caller: &Caller) -> Result<ListQuery, Probl
         name => name.parse().ok(),
     });
     let kind = parameters.parse("filter[type]", text);
-    let user = parameters.parse("filter[user]", text);
+    // As upstream reads it: nobody is no user to filter by.
+    let user = parameters
+        .parse("filter[user]", |user| if user.is_empty() { Some(None) } else { text(user).map(Some) });
     let from_template = parameters.parse("filter[fromTemplate]", |text| text.parse().ok());
     let order = parameters.parse("sort", order).unwrap_or_default();
     let search = parameters.parse("search", |text| {
         (text.chars().count() <= MAX_TEXT).then(|| text.replace('\0', "").trim().to_owned())
     });
     let search = search.filter(|text| !text.is_empty());
-    let filter = ListFilter { status, kind, user, from_template, search, secret: None, deleted };
+    let filter =
+        ListFilter { status, kind, user: user.flatten(), from_template, search, secret: None, deleted };
     paged(parameters, caller, filter, order)
 }
 
@@ -159,5 +163,5 @@ fn link(request: &Request, next: &str) -> String {
         .extend_pairs(parameters)
         .append_pair("page[after]", next)
         .finish();
-    format!("<{}?{query}>; rel=\"next\"", path(request))
+    format!("<{}?{query}>; rel=\"next\"", reference(request))
 }

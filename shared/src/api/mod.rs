@@ -1,12 +1,15 @@
 //! HTTP in and out.
 
 mod body;
+mod conditions;
 mod cursor;
 mod deadline;
 mod effect;
 mod flows;
 mod headers;
 mod list;
+mod media;
+mod operations;
 mod parameters;
 mod precondition;
 mod problem;
@@ -32,13 +35,13 @@ use crate::store::{Scope, Store};
 use warm_up::open;
 
 pub use body::{Body, FlowPatch, read_body, read_patch};
+pub use conditions::{Conditions, False, Present};
 pub use deadline::{Deadline, time_left};
 pub use effect::{Effect, Intent, Parts};
 pub use flows::{
     MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, require_role,
     run_answer, start_flow, stop_flow,
 };
-pub use headers::creates;
 pub use list::{list_query, page_response, usage_query};
 pub use parameters::flag;
 pub use precondition::{Current, Precondition};
@@ -47,9 +50,9 @@ pub use respond::{
     bulk_response, deleted, diagnostics_of_faults, flow_response, json, plain_flow, validation_response,
 };
 pub use secrets::{
-    SecretsApp, secret_problem, secret_query, secret_response, secrets_response, usages_response,
+    SecretsApp, secret_problem, secret_query, secret_response, secret_tag, secrets_response, usages_response,
 };
-pub use serve::{Request, Response, answer, path, serve};
+pub use serve::{Request, Response, answer, encoded_path, path, serve};
 pub use versions::{
     compared_versions, difference_response, find_flow, find_version, version_number, version_response,
     versions_response,

@@ -1,43 +1,74 @@
-use lambda_http::http::header;
 use serde_json::{Value, json};
 
+use super::conditions::{Conditions, False, Present, definition};
 use super::respond::etag;
 use super::versions::patch_json;
 use super::{App, Problem, Request};
 use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, Timestamp, tag_of};
 
-/// What a client says of the state it wants to change: `If-Match` (RFC 9110, 13.1.1). It is looked at
-/// after everything else that may be wrong with a change (13.2.1), and not of one that changes nothing.
-#[derive(Clone, Debug)]
+/// What a client says of the state of a flow that it is for (RFC 9110, 13.1). It is looked at after whether there is
+/// such a flow and the caller may do this, and before its state and the rules; and where the flow is written, so
+/// that nobody comes in between.
+#[derive(Clone, Debug, Default)]
 pub struct Precondition {
-    /// The entity tags; none when the client says nothing.
-    tags: Option<Vec<String>>,
+    conditions: Conditions,
     is_required: bool,
 }
 
 impl Precondition {
     /// Reads it from a request.
-    #[must_use]
-    pub fn of(request: &Request, app: &App) -> Self {
-        let values = request.headers().get_all(header::IF_MATCH).iter();
-        let tags: Vec<String> = values
-            .flat_map(|value| value.to_str().unwrap_or_default().split(','))
-            .map(|tag| tag.trim().to_owned())
-            .collect();
-        Self { tags: Some(tags).filter(|tags| !tags.is_empty()), is_required: app.require_if_match }
+    ///
+    /// # Errors
+    /// As [`Conditions::of`].
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        Ok(Self { conditions: Conditions::of(request)?, is_required: false })
     }
 
-    /// Refuses a change of a flow that is in another state. A weak tag is none that matches.
+    /// The same of a request that must have an `If-Match` where that is the rule.
+    ///
+    /// # Errors
+    /// As [`Conditions::of`].
+    pub fn of_change(request: &Request, app: &App) -> Result<Self, Problem> {
+        Ok(Self { is_required: app.require_if_match, ..Self::of(request)? })
+    }
+
+    /// Whether there is only to be a new flow.
+    ///
+    /// # Errors
+    /// 412 when there is to be a certain one as well.
+    pub fn creates(&self) -> Result<bool, Problem> {
+        if self.conditions.creates() && self.conditions.matches().is_some() {
+            return Err(Problem::ConditionFalse(None));
+        }
+        Ok(self.conditions.creates())
+    }
+
+    /// Refuses a request for a flow that is in another state.
     ///
     /// # Errors
     /// 412, or 428 (RFC 6585, 3) when the client says nothing and has to.
     pub fn check(&self, flow: &Flow) -> Result<(), Problem> {
+        if self.is_required && flow.deletion.is_none() && self.conditions.matches().is_none() {
+            return Err(Problem::PreconditionRequired);
+        }
+        self.check_state(flow, |_| true)
+    }
+
+    /// The same where nothing is to be done, as the change is in effect already: then it may be so in whichever
+    /// state (13.1.1), but not where there was to be none (13.1.2).
+    ///
+    /// # Errors
+    /// 412.
+    pub fn check_in_effect(&self, flow: &Flow) -> Result<(), Problem> {
+        self.check_state(flow, |which| which == False::NoneMatch)
+    }
+
+    fn check_state(&self, flow: &Flow, counts: impl Fn(False) -> bool) -> Result<(), Problem> {
         let current = etag(flow)?;
-        match &self.tags {
-            None if self.is_required => Err(Problem::PreconditionRequired),
+        match self.conditions.on(Present::Tagged(&current)).filter(|which| counts(*which)) {
             None => Ok(()),
-            Some(tags) if tags.iter().any(|tag| tag == "*" || *tag == current) => Ok(()),
-            Some(_) => Err(Problem::PreconditionFailed(Box::new(Current {
+            Some(False::NoneMatch) => Err(Problem::ConditionFalse(Some(current))),
+            Some(False::Match) => Err(Problem::PreconditionFailed(Box::new(Current {
                 etag: current,
                 changed_by: flow.author.user.clone(),
                 changed_at: flow.updated_at,
@@ -52,7 +83,7 @@ impl Precondition {
     /// two calls more, and none for any other problem.
     pub async fn explain(&self, app: &App, id: FlowId, problem: Problem) -> Problem {
         let Problem::PreconditionFailed(mut current) = problem else { return problem };
-        let known = self.tags.iter().flatten().find_map(|tag| revision(tag));
+        let known = self.conditions.matches().into_iter().flatten().find_map(revision);
         if let Some((revision, tag)) = known.filter(|(revision, _)| *revision < current.revision) {
             match app.store.version(id, revision).await {
                 Ok(Some((version, base))) if tag_of(&version.hash) == tag => {
@@ -70,7 +101,7 @@ impl Precondition {
 
 /// The revision that an entity tag is of, and the document's own tag.
 fn revision(tag: &str) -> Option<(u64, &str)> {
-    let (revision, tag) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
+    let (revision, tag) = definition(tag).split_once('-')?;
     Some((revision.parse().ok()?, tag))
 }
 

@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::Response;
@@ -34,15 +34,21 @@ pub enum Problem {
     /// The body is not what the route reads.
     #[error("the body is not valid: {0}")]
     InvalidBody(String),
+    /// Some operations of the body are none.
+    #[error("operations are not valid")]
+    InvalidOperations(Vec<Fault>),
     /// The body is in a language the route does not read.
     #[error("the media type is not supported")]
     UnsupportedMediaType,
+    /// The body is in a coding that is not read.
+    #[error("the content coding is not supported")]
+    UnsupportedCoding,
     /// The body is in a language in which no flow is patched.
     #[error("the language of the patch is not supported")]
     UnsupportedPatch,
     /// A patch has no place in the flow, or its test fails.
     #[error("the patch does not fit the flow")]
-    PatchNotApplicable(String),
+    PatchNotApplicable(Fault),
     /// The body is larger than 1 MiB, or a flow larger than an item.
     #[error("the request is too large")]
     TooLarge,
@@ -88,6 +94,9 @@ pub enum Problem {
     /// The flow is not in the state that the client says.
     #[error("the flow has been changed")]
     PreconditionFailed(Box<Current>),
+    /// A condition of the request is false; with the tag of what is there.
+    #[error("a condition is false")]
+    ConditionFalse(Option<String>),
     /// The client has to say which state it changes.
     #[error("the request has no condition")]
     PreconditionRequired,
@@ -185,6 +194,7 @@ impl Wording {
 struct Kind(StatusCode, &'static str, &'static str);
 
 impl Problem {
+    #[allow(clippy::too_many_lines, reason = "it is a table")]
     fn kind(&self) -> Kind {
         match self {
             Self::Unauthenticated(AuthError::NoKeys(_)) | Self::Unavailable(_) => Kind(
@@ -201,10 +211,17 @@ impl Problem {
             Self::InvalidId | Self::FutureId | Self::InvalidParameters(_) => {
                 Kind(StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is not valid")
             }
-            Self::InvalidBody(_) => Kind(StatusCode::BAD_REQUEST, "invalid-body", "The body cannot be read"),
+            Self::InvalidBody(_) | Self::InvalidOperations(_) => {
+                Kind(StatusCode::BAD_REQUEST, "invalid-body", "The body cannot be read")
+            }
             Self::UnsupportedMediaType => {
                 Kind(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
             }
+            Self::UnsupportedCoding => Kind(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body must come as it is, in no coding",
+            ),
             Self::UnsupportedPatch => Kind(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -248,6 +265,11 @@ impl Problem {
             Self::PreconditionFailed(_) => {
                 Kind(StatusCode::PRECONDITION_FAILED, "flow-changed", "The flow has been changed meanwhile")
             }
+            Self::ConditionFalse(_) => Kind(
+                StatusCode::PRECONDITION_FAILED,
+                "condition-false",
+                "A condition of the request is false",
+            ),
             Self::PreconditionRequired => Kind(
                 StatusCode::PRECONDITION_REQUIRED,
                 "if-match-required",
@@ -289,6 +311,7 @@ impl Problem {
     /// The entries of `errors[]`: upstream's texts and numbers, a stable `reason`, and a `pointer`
     /// into the body where there is one. At most about `max` of them.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "it is a table")]
     pub fn entries(&self, max: usize) -> Vec<Map<String, Value>> {
         let code = self.status().as_u16();
         let entry = |message: &str, reason: &str| entry(message, code, reason, None);
@@ -297,6 +320,7 @@ impl Problem {
             | Self::IncompleteFlow(faults)
             | Self::LiteralCredentials(faults)
             | Self::RolesOfOthers(faults)
+            | Self::InvalidOperations(faults)
             | Self::InvalidSecret(faults) => {
                 bounded(faults.iter().cloned(), max).iter().map(|fault| fault_entry(fault, code)).collect()
             }
@@ -317,10 +341,13 @@ impl Problem {
             }
             Self::InvalidBody(message) => vec![entry(message, "body.invalid")],
             Self::UnsupportedMediaType => vec![entry("unsupported media type", "body.media_type")],
+            Self::UnsupportedCoding => {
+                vec![entry("The body must be in no content coding", "body.coding")]
+            }
             Self::UnsupportedPatch => {
                 vec![entry(&format!("Expecting one of {PATCHES}"), "body.media_type")]
             }
-            Self::PatchNotApplicable(message) => vec![entry(message, "patch.not_applicable")],
+            Self::PatchNotApplicable(fault) => vec![fault_entry(fault, code)],
             Self::TooLarge => vec![entry("request entity too large", "body.too_large")],
             Self::PageTooLarge => {
                 vec![entry(
@@ -352,6 +379,12 @@ impl Problem {
                 if let Some(difference) = difference {
                     entry.insert("diff".into(), difference.clone());
                 }
+                vec![entry]
+            }
+            Self::ConditionFalse(etag) => {
+                let mut entry =
+                    entry("If-Match or If-None-Match is false of what is there", "condition.false");
+                entry.extend(etag.iter().map(|etag| ("etag".into(), etag.as_str().into())));
                 vec![entry]
             }
             Self::PreconditionRequired => {
@@ -427,10 +460,10 @@ impl Problem {
             Self::UnsupportedPatch => {
                 headers.insert("accept-patch", HeaderValue::from_static(PATCHES));
             }
-            Self::PreconditionFailed(current) => {
-                if let Ok(etag) = HeaderValue::from_str(&current.etag) {
-                    headers.insert(header::ETAG, etag);
-                }
+            Self::PreconditionFailed(current) => with_tag(headers, &current.etag),
+            Self::ConditionFalse(Some(etag)) => with_tag(headers, &etag),
+            Self::UnsupportedCoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             Self::MethodNotAllowed(methods) => {
                 if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
@@ -447,6 +480,12 @@ impl Problem {
             _ => {}
         }
         response
+    }
+}
+
+fn with_tag(headers: &mut HeaderMap, etag: &str) {
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        headers.insert(header::ETAG, etag);
     }
 }
 
@@ -495,7 +534,9 @@ impl From<Vec<Fault>> for Problem {
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
-            PatchError::NotApplicable(message) => Self::PatchNotApplicable(message),
+            PatchError::NotApplicable { message, pointer } => {
+                Self::PatchNotApplicable(Fault { message, reason: "patch.not_applicable", pointer })
+            }
             PatchError::TooLarge => Self::TooLarge,
             PatchError::Edit(error) => error.into(),
         }
@@ -545,6 +586,7 @@ impl From<SecretError> for Problem {
             SecretError::NotFound => Self::SecretNotFound,
             SecretError::Invalid(faults) => Self::InvalidSecret(faults),
             SecretError::TooLarge => Self::TooLarge,
+            SecretError::OtherState(_) => Self::ConditionFalse(None),
             SecretError::OwnersOfOthers => {
                 Self::MissingPermission("Only a user among its owners may change the owners of a secret")
             }

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::body::PATCHES;
-use super::headers::none_match;
+use super::conditions::tagged;
 use super::problem::{INCOMPLETE, fault_entry};
 use super::serve::{log_problem, request_id};
 use super::{App, Problem, Request, Response};
@@ -29,25 +29,13 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Prob
     Ok(body(status, serde_json::to_string(value)?))
 }
 
-/// `{"data":…,"meta":…}` with one flow: 200 with its `ETag`, or 304 when the client of a `GET` has it.
+/// `{"data":…,"meta":…}` with one flow and its `ETag`.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn plain_flow(request: &Request, flow: &Flow<impl StoredDocument>) -> Result<Response, Problem> {
-    let etag = etag(flow)?;
-    let response = if none_match(request, &etag) {
-        not_modified()
-    } else {
-        body(StatusCode::OK, enveloped(&FlowView::from(flow).json()?, &Map::new())?)
-    };
-    with_flow_headers(response, &etag)
-}
-
-/// The answer to a client that has the state already.
-pub(super) fn not_modified() -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response
+pub fn plain_flow(flow: &Flow<impl StoredDocument>) -> Result<Response, Problem> {
+    let response = body(StatusCode::OK, enveloped(&FlowView::from(flow).json()?, &Map::new())?);
+    with_flow_headers(response, &etag(flow)?)
 }
 
 /// The answer to a write of one flow, with what there is to say about it as `meta.warnings`; for a new
@@ -245,23 +233,23 @@ struct AnsweredMeta {
     warnings: Vec<Map<String, Value>>,
 }
 
-/// A strong entity tag of the document: the run does not change it, so an open editor stays valid.
+/// A strong entity tag: what the run does not change, so that an open editor stays valid, and after a dot what
+/// changes with whatever is shown.
 pub(super) fn etag(flow: &Flow<impl StoredDocument>) -> Result<String, Problem> {
-    Ok(version_etag(flow.revision, flow.document.tag()?))
+    Ok(format!("\"{}-{}.{}\"", flow.revision, flow.document.tag()?, flow.sequence))
 }
 
-/// The entity tag of a version whose document has this tag.
+/// The entity tag of a version whose document has this tag: what the flow's began with then.
 pub(super) fn version_etag(revision: u64, tag: &str) -> String {
     format!("\"{revision}-{tag}\"")
 }
 
 /// An answer about one flow with this entity tag.
 pub(super) fn with_flow_headers(mut response: Response, etag: &str) -> Result<Response, Problem> {
+    tagged(&mut response, etag)?;
     let headers = response.headers_mut();
-    headers
-        .insert(header::ETAG, HeaderValue::from_str(etag).map_err(|error| Problem::Internal(error.into()))?);
     headers.insert("accept-patch", HeaderValue::from_static(PATCHES));
-    // The tag does not cover the run: a cache must not answer for it.
+    // What one caller sees is nothing to keep for another, and a run goes on meanwhile.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

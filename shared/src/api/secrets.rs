@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Map;
 
+use super::conditions::tagged;
 use super::cursor;
 use super::list::{flow_cursor, listed, page_meta};
 use super::parameters::Parameters;
@@ -15,7 +16,7 @@ use super::{OpenError, Problem, Request, Response, authenticate, id, require, sc
 use crate::config::Config;
 use crate::flow::{FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
-use crate::secrets::{Secret, SecretError, SecretView, Secrets, Tree};
+use crate::secrets::{Secret, SecretError, SecretValue, SecretView, Secrets};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
 
 /// What the secrets' routes share: who calls, the table, and Secrets Manager.
@@ -108,13 +109,26 @@ pub fn secrets_response(
     listed(request, &serde_json::to_string(&secrets)?, meta, next)
 }
 
-/// The answer with one secret, and this of its value; for a new one with its `Location`.
+/// A strong entity tag of a secret as it is after so many changes: which of its two views it is of comes after the dot.
+#[must_use]
+pub fn secret_tag(sequence: u64, is_raw: bool) -> String {
+    format!("\"{sequence}.{}\"", if is_raw { "raw" } else { "masked" })
+}
+
+/// The answer with one secret, and all of its value or what is not secret in it; for a new one with its `Location`.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn secret_response(status: StatusCode, secret: &Secret, value: Tree) -> Result<Response, Problem> {
+pub fn secret_response(
+    status: StatusCode,
+    secret: &Secret,
+    value: &SecretValue,
+    is_raw: bool,
+) -> Result<Response, Problem> {
+    let value = if is_raw { value.raw() } else { value.masked() };
     let data = serde_json::to_string(&SecretView::new(secret, Some(value)))?;
     let mut response = body(status, enveloped(&data, &Map::new())?);
+    tagged(&mut response, &secret_tag(secret.sequence, is_raw))?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::CREATED
@@ -167,6 +181,9 @@ pub fn secret_problem(caller: &Caller, error: SecretError) -> Problem {
     match error {
         SecretError::InUse(flows) => {
             Problem::SecretInUse(flows.iter().map(|flow| Use::of(flow, scope.contains(flow))).collect())
+        }
+        SecretError::OtherState(sequence) => {
+            Problem::ConditionFalse(Some(secret_tag(sequence, caller.may(Permission::ReadRawSecrets))))
         }
         other => other.into(),
     }

@@ -9,9 +9,9 @@ use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV
 use lambda_http::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Body, LambdaEvent, RequestExt, service_fn};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Deadline, Problem};
+use super::{Conditions, Deadline, Problem};
 use crate::telemetry;
 
 /// A request as a handler gets it.
@@ -23,8 +23,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VERSION: HeaderName = HeaderName::from_static("x-api-version");
 /// The version of the contract.
 const API_VERSION: HeaderValue = HeaderValue::from_static("1");
-/// Paths in answers are cut after this many characters.
+/// References in answers are cut after this many characters.
 const MAX_INSTANCE: usize = 256;
+
+/// What the gateway has decoded in a segment of a path, and a URI reference must not have (RFC 3986, 3.3).
+const NOT_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The same of a whole path.
+const NOT_IN_PATH: &AsciiSet = &NOT_IN_SEGMENT.remove(b'/');
 
 /// What a URI's query cannot hold, though gateways pass it on.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS
@@ -97,16 +102,21 @@ where
 {
     let start = Instant::now();
     let is_head = request.method() == Method::HEAD;
-    let path = path(&request);
-    let end = path.char_indices().nth(MAX_INSTANCE).map_or(path.len(), |(end, _)| end);
-    let instance = path.get(..end).unwrap_or_default().to_owned();
+    let instance = cut(reference(&request));
+    let reads = is_head || request.method() == Method::GET;
+    let conditions = reads.then(|| Conditions::of(&request));
     let request_id = request_id(&request);
-    let route = route_key(&request);
+    let route = route_key(&request).to_owned();
     let deadline = Deadline::of(&request);
     // Boxed, because each layer from here to `main` would have room for all that a handler holds, and move it.
     let work = Box::pin(handle(app, request));
     let work = AssertUnwindSafe(deadline.bound(work)).catch_unwind();
     let result = work.await.unwrap_or_else(|_| Err(Problem::Internal("the handler panicked".into())));
+    let result = result.and_then(|response| match conditions {
+        // Whoever reads is told alike whatever it reads.
+        Some(conditions) if response.status() == StatusCode::OK => conditions?.on_answer(response),
+        _ => Ok(response),
+    });
     let mut response = result.unwrap_or_else(|problem| {
         log_problem(&problem, &request_id);
         problem.into_response(&instance, &request_id)
@@ -155,14 +165,49 @@ pub fn path(request: &Request) -> &str {
     request.raw_http_path()
 }
 
+/// The same as a reference (RFC 3986, 4.1) that leads there again: what the gateway has decoded is encoded. A
+/// separator in a parameter is told from one of the path by the pattern of the route.
+pub(super) fn reference(request: &Request) -> String {
+    let path = path(request);
+    let Some((_, pattern)) = route_key(request).split_once(' ') else { return encoded_path(path) };
+    let slashes = |text: &str| text.bytes().filter(|byte| *byte == b'/').count();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    if path.bytes().all(is_plain) && slashes(path) == slashes(pattern) {
+        return path.to_owned();
+    }
+    let parameters = request.path_parameters_ref();
+    let segments = pattern.split('/').map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        let value = name.and_then(|name| parameters?.first(name.trim_end_matches('+')));
+        utf8_percent_encode(value.unwrap_or(segment), NOT_IN_SEGMENT).to_string()
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// A path that the gateway has decoded, encoded again.
+#[must_use]
+pub fn encoded_path(path: &str) -> String {
+    utf8_percent_encode(path, NOT_IN_PATH).to_string()
+}
+
+/// A reference that is not too long, and does not end in the middle of what is encoded.
+fn cut(mut reference: String) -> String {
+    if reference.len() > MAX_INSTANCE {
+        let rest = reference.get(MAX_INSTANCE - 2..MAX_INSTANCE).unwrap_or_default();
+        let half = rest.find('%').map_or(0, |place| 2 - place);
+        reference.truncate(MAX_INSTANCE - half);
+    }
+    reference
+}
+
 /// The gateway's name for the route, such as `GET /flows/{id}` or `$default`: no path that a client
 /// could choose.
-fn route_key(request: &Request) -> String {
+fn route_key(request: &Request) -> &str {
     let key = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone(),
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref(),
         _ => None,
     };
-    key.filter(|key| !key.is_empty()).unwrap_or_else(|| "$default".into())
+    key.filter(|key| !key.is_empty()).unwrap_or("$default")
 }
 
 pub(super) fn request_id(request: &Request) -> String {

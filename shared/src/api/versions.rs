@@ -6,17 +6,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::body::JSON_PATCH;
-use super::headers::none_match;
+use super::conditions::tagged;
 use super::list::{listed, page_meta};
+use super::media::preferred;
 use super::parameters::Parameters;
-use super::respond::{body, json as answer, not_modified, version_etag};
+use super::respond::{body, json as answer, version_etag};
 use super::{App, Problem, Request, Response, Wording, cursor, scope};
 use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, json_patch, tag_of};
 use crate::identity::Caller;
 use crate::store::Version;
 
-/// What a client may accept of a comparison; the first that it names counts.
-const ANSWERS: [&str; 4] = [JSON_PATCH, "application/json", "application/*", "*/*"];
+/// In what a comparison is answered.
+const ANSWERS: [&str; 2] = ["application/json", JSON_PATCH];
 
 /// A patch in JSON; where it stands in JSON once more, it may take twice as much of a function's 6 MB.
 const MAX_PATCH_BYTES: usize = 2_500_000;
@@ -117,28 +118,17 @@ pub async fn versions_response(app: &App, request: &Request, flow: &Flow) -> Res
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
-pub fn version_response(
-    request: &Request,
-    version: &Version,
-    document: &Document,
-) -> Result<Response, Problem> {
+pub fn version_response(version: &Version, document: &Document) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Enveloped<'a> {
         data: VersionView<'a>,
         meta: Value,
     }
 
-    let etag = version_etag(version.revision, &tag_of(&version.hash));
-    let mut response = if none_match(request, &etag) {
-        not_modified()
-    } else {
-        let data = VersionView::new(version, Some(document));
-        answer(StatusCode::OK, &Enveloped { data, meta: json!({}) })?
-    };
-    let headers = response.headers_mut();
-    headers
-        .insert(header::ETAG, HeaderValue::from_str(&etag).map_err(|error| Problem::Internal(error.into()))?);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let data = VersionView::new(version, Some(document));
+    let mut response = answer(StatusCode::OK, &Enveloped { data, meta: json!({}) })?;
+    tagged(&mut response, &version_etag(version.revision, &tag_of(&version.hash)))?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -171,7 +161,7 @@ pub(super) fn patch_json(from: &Document, to: &Document) -> Option<String> {
 }
 
 /// The answer with what has changed from one version to another: for people, or as operations (RFC
-/// 6902) when the client accepts these first.
+/// 6902) when the client likes these better.
 ///
 /// # Errors
 /// 413 when these take more than a function can answer, 500 when it cannot be written as JSON.
@@ -180,11 +170,7 @@ pub fn difference_response(
     (from, from_document): &(Version, FinalDocument),
     (to, to_document): &(Version, FinalDocument),
 ) -> Result<Response, Problem> {
-    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let ranges = accepted.flat_map(|accept| accept.split(',')).filter_map(|range| range.split(';').next());
-    let mut ranges = ranges.map(|range| range.trim().to_ascii_lowercase());
-    let wants_patch = ranges.find(|range| ANSWERS.contains(&range.as_str())).as_deref() == Some(JSON_PATCH);
-    let mut response = if wants_patch {
+    let mut response = if preferred(request, &ANSWERS) == Some(JSON_PATCH) {
         let patch = patch_json(from_document, to_document).ok_or(Problem::TooLarge)?;
         let mut response = body(StatusCode::OK, patch);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_PATCH));

@@ -31,8 +31,13 @@ pub enum Patch {
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
     /// An operation has no place in the flow, or its test fails.
-    #[error("{0}")]
-    NotApplicable(String),
+    #[error("{message}")]
+    NotApplicable {
+        /// Which, and why.
+        message: String,
+        /// Where in the patch.
+        pointer: String,
+    },
     /// The result is larger or deeper than a flow may be, or the operations are too many.
     #[error("the patch is too large")]
     TooLarge,
@@ -53,6 +58,7 @@ impl Flow {
         check: ComponentCheck,
     ) -> Result<Option<Self>, PatchError> {
         let mut view = serde_json::to_value(FlowView::from(self)).unwrap_or_default();
+        let status = view.get("status").cloned();
         match patch {
             Patch::Merge(changes) => json_patch::merge(&mut view, changes),
             Patch::Operations(operations) => apply(&mut view, operations)?,
@@ -60,12 +66,21 @@ impl Flow {
         if depth(&view) > MAX_DEPTH {
             return Err(PatchError::TooLarge);
         }
+        // What a patch leaves it does not set, also while the flow runs.
+        if let Some(members) = view.as_object_mut()
+            && members.get("status") == status.as_ref()
+        {
+            members.remove("status");
+        }
         let text = view.to_string();
         if text.len() > MAX_BYTES {
             return Err(PatchError::TooLarge);
         }
         let raw = serde_json::from_str(&text).ok().and_then(read_fields);
-        let fields = raw.ok_or_else(|| PatchError::NotApplicable("the flow would be no object".into()))?;
+        let fields = raw.ok_or_else(|| PatchError::NotApplicable {
+            message: "the flow would be no object".into(),
+            pointer: String::new(),
+        })?;
         let mut document = Document::parse(fields, check).map_err(EditError::Invalid)?;
         document.keep_texts_of(&self.document);
         Ok(self.with_document(caller, document)?)
@@ -79,7 +94,7 @@ fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchErr
         return Err(PatchError::TooLarge);
     }
     let mut bytes = view.to_string().len();
-    for operation in operations {
+    for (number, operation) in operations.iter().enumerate() {
         let brought = match operation {
             PatchOperation::Add(add) => Some(&add.value),
             PatchOperation::Replace(replace) => Some(&replace.value),
@@ -99,8 +114,12 @@ fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchErr
         {
             continue;
         }
-        json_patch::patch_unsafe(view, std::slice::from_ref(operation)).map_err(|error| {
-            PatchError::NotApplicable(error.to_string().chars().take(MAX_MESSAGE).collect())
+        json_patch::patch_unsafe(view, std::slice::from_ref(operation)).map_err(|mut error| {
+            error.operation = number;
+            PatchError::NotApplicable {
+                message: error.to_string().chars().take(MAX_MESSAGE).collect(),
+                pointer: format!("/{number}"),
+            }
         })?;
     }
     Ok(())
@@ -219,7 +238,7 @@ mod tests {
         assert_eq!((next.document.name.value().unwrap().as_str(), next.revision), ("m", 2));
         assert!(next.document.description.is_absent());
         assert!(merged(json!({"name": "n", "id": "other", "createdAt": "1"})).unwrap().is_none());
-        assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable(_))));
+        assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable { .. })));
         assert!(matches!(merged(json!({"status": "active"})), Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
@@ -239,7 +258,7 @@ mod tests {
             json!([{"op": "remove", "path": "/nowhere"}]),
             json!([{"op": "add", "path": "/graph/nodes/9", "value": {}}]),
         ] {
-            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable(_))), "{refused}");
+            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable { .. })), "{refused}");
         }
         let invalid = operated(json!([{"op": "remove", "path": "/graph"}]));
         assert!(matches!(invalid, Err(PatchError::Edit(EditError::Invalid(_)))));
@@ -300,7 +319,7 @@ mod tests {
         assert!(tested(&stored).unwrap().is_none());
         for other in ["[1.5]", "[]", "[1,1]", "[\"1\"]"] {
             let refused = tested(&FIELDS.replace("[ 1 ]", other));
-            assert!(matches!(refused, Err(PatchError::NotApplicable(_))), "{other}");
+            assert!(matches!(refused, Err(PatchError::NotApplicable { .. })), "{other}");
         }
     }
 

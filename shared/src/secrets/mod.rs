@@ -47,6 +47,9 @@ pub enum SecretError {
     /// The value does not fit Secrets Manager.
     #[error("the value is too large")]
     TooLarge,
+    /// It is in another state than the request is for: the one of this sequence.
+    #[error("the secret has been changed")]
+    OtherState(u64),
     /// Only a user among them may change the owners.
     #[error("the caller may not change the owners")]
     OwnersOfOthers,
@@ -136,18 +139,12 @@ impl Secrets {
         Ok(self.store.secret(secret.id).await?.is_none_or(|now| now.sequence != secret.sequence))
     }
 
-    /// The secret with its value, as [`Self::get`], after it has been written down who got it.
+    /// Writes down who is given a value. One call.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub async fn get_recorded(
-        &self,
-        caller: &Caller,
-        id: SecretId,
-    ) -> Result<(Secret, SecretValue), SecretError> {
-        let (secret, value) = self.get(caller, id).await?;
-        self.store.record_secret_read(&SecretRead::new(id, caller.into())).await?;
-        Ok((secret, value))
+    pub async fn record_read(&self, caller: &Caller, id: SecretId) -> Result<(), SecretError> {
+        Ok(self.store.record_secret_read(&SecretRead::new(id, caller.into())).await?)
     }
 
     /// Whether [`Self::create`] would be refused for its owners. One call.
@@ -189,7 +186,8 @@ impl Secrets {
     /// Changes a secret of the caller's: a note, the value as one that counts for nobody, the rest
     /// with the version that counts, then Secrets Manager's label. Seven calls, or three when the value
     /// stays; one more when it gets owners. Owners are taken off only if no run depends on them, which is found
-    /// out as in [`Self::delete`], and costs as many calls more. `until` is the request's deadline.
+    /// out as in [`Self::delete`], and costs as many calls more. `until` is the request's deadline, and `is_meant`
+    /// tells whether the request is for this state; also of one in which it changes nothing.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -198,6 +196,7 @@ impl Secrets {
         caller: &Caller,
         id: SecretId,
         fields: Fields<'_>,
+        is_meant: impl Fn(&Secret, bool) -> bool + Send + Sync,
         until: Instant,
     ) -> Result<(Secret, SecretValue), SecretError> {
         let (hold, note) = (hold(id, until), Unsettled::of(id));
@@ -205,9 +204,8 @@ impl Secrets {
             let (mut is_noted, mut refusal) = (false, None);
             for attempt in 1..=ATTEMPTS {
                 let (before, stored, is_current) = self.read(caller, id).await?;
-                let Some((next, value)) = before.patch(caller, fields.clone(), &stored)? else {
-                    return Ok((before, stored, None));
-                };
+                let patched = patched(&before, caller, fields.clone(), &stored, &is_meant)?;
+                let Some((next, value)) = patched else { return Ok((before, stored, None)) };
                 self.store.check_owners_of_secret(Some(&before), &next).await?;
                 let hold = Some(&hold).filter(|_| takes_off(&before, &next));
                 if hold.is_some() {
@@ -268,9 +266,10 @@ impl Secrets {
         caller: &Caller,
         id: SecretId,
         fields: Fields<'_>,
+        is_meant: impl Fn(&Secret, bool) -> bool + Send + Sync,
     ) -> Result<(), SecretError> {
         let (secret, stored) = self.get(caller, id).await?;
-        match secret.patch(caller, fields, &stored)? {
+        match patched(&secret, caller, fields, &stored, &is_meant)? {
             Some((next, _)) => {
                 self.store.check_owners_of_secret(Some(&secret), &next).await?;
                 if takes_off(&secret, &next) {
@@ -286,22 +285,34 @@ impl Secrets {
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub async fn check_delete(&self, caller: &Caller, id: SecretId) -> Result<(), SecretError> {
-        self.find(caller, id).await?;
+    pub async fn check_delete(
+        &self,
+        caller: &Caller,
+        id: SecretId,
+        is_meant: impl Fn(&Secret) -> bool + Send + Sync,
+    ) -> Result<(), SecretError> {
+        check_state(&self.find(caller, id).await?, is_meant)?;
         self.check_runs(id, |_| true).await
     }
 
     /// Deletes a secret of the caller's that no running flow uses. It is held for the decision, so that none starts
     /// in between; but not while one runs that is seen before. Thirteen calls or more, then the value. `until` is
-    /// the request's deadline.
+    /// the request's deadline, and `is_meant` tells whether the request is for this state.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub async fn delete(&self, caller: &Caller, id: SecretId, until: Instant) -> Result<(), SecretError> {
+    pub async fn delete(
+        &self,
+        caller: &Caller,
+        id: SecretId,
+        is_meant: impl Fn(&Secret) -> bool + Send + Sync,
+        until: Instant,
+    ) -> Result<(), SecretError> {
         let (hold, note) = (hold(id, until), Unsettled::of(id));
         let work = async {
             for attempt in 1..=ATTEMPTS {
                 let secret = self.find(caller, id).await?;
+                check_state(&secret, &is_meant)?;
                 self.check_runs(id, |_| true).await?;
                 if !self.store.hold_secret(&hold).await? {
                     pause(attempt).await;
@@ -445,6 +456,24 @@ impl Secrets {
 fn hold(secret: SecretId, until: Instant) -> Hold {
     let left = until.saturating_duration_since(Instant::now());
     Hold::new(secret, Timestamp::now().plus(left + SLACK))
+}
+
+/// What a change makes of a secret in this state, if anything.
+fn patched(
+    before: &Secret,
+    caller: &Caller,
+    fields: Fields<'_>,
+    stored: &SecretValue,
+    is_meant: impl Fn(&Secret, bool) -> bool,
+) -> Result<Option<(Secret, SecretValue)>, SecretError> {
+    let patched = before.patch(caller, fields, stored);
+    let is_in_effect = matches!(patched, Ok(None));
+    check_state(before, |secret| is_meant(secret, is_in_effect))?;
+    patched
+}
+
+fn check_state(secret: &Secret, is_meant: impl Fn(&Secret) -> bool) -> Result<(), SecretError> {
+    if is_meant(secret) { Ok(()) } else { Err(SecretError::OtherState(secret.sequence)) }
 }
 
 /// Whether somebody loses a secret by a change.
