@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use lambda_http::http::{Method, header};
@@ -6,7 +7,7 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Problem, Request};
-use crate::flow::{Fields, Patch};
+use crate::flow::{Fields, Operation, Patch, cut_pointer};
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -40,7 +41,7 @@ impl<'a> Body<'a> {
 ///
 /// # Errors
 /// 415 when it says it is not JSON, or of a `PATCH` that it is in one of the standard languages, 413 when it
-/// is too large, 400 when it is not JSON, or neither an object nor an array.
+/// is too large, 400 when it is not JSON, has a name twice in one object, or is neither an object nor an array.
 pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     let is_json = media_type(request).is_none_or(|media| {
         let subtype = media.strip_prefix("application/");
@@ -62,7 +63,7 @@ pub enum FlowPatch<'a> {
     /// `application/json`, or no type: members that replace the flow's own.
     Members(Fields<'a>),
     /// One of the standard languages.
-    Standard(Patch),
+    Standard(Patch<'a>),
 }
 
 /// The languages of patches, as `Accept-Patch` (RFC 5789, 3.1) has them.
@@ -74,23 +75,24 @@ pub(super) const PATCHES: &str =
 /// # Errors
 /// 415 when it is in another one, and as [`read_body`].
 pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
-    let text = || std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
     match media_type(request).as_deref() {
         None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
         Some(MERGE_PATCH) => {
+            read_json(request)?.object()?;
             // A body that is missing is an empty object.
-            let fields = read_json(request)?.object()?;
-            Ok(FlowPatch::Standard(Patch::Merge(serde_json::to_value(fields)?)))
+            let text = std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
+            let text = if text.trim_ascii().is_empty() { "{}" } else { text };
+            Ok(FlowPatch::Standard(Patch::Merge(serde_json::from_str(text)?)))
         }
         Some(JSON_PATCH) => {
-            read_json(request)?;
-            // The error itself may repeat a part of the body.
-            let operations = serde_json::from_str(text()).map_err(|error| {
-                let (line, column) = (error.line(), error.column());
-                let place = format!("line {line} column {column}");
-                Problem::InvalidBody(format!("Expecting an array of operations (RFC 6902) at {place}"))
-            })?;
-            Ok(FlowPatch::Standard(Patch::Operations(operations)))
+            let Body::Array(operations) = read_json(request)? else {
+                return Err(Problem::InvalidBody("Expecting an array of operations (RFC 6902)".into()));
+            };
+            let operations = operations.into_iter().enumerate().map(|(index, raw)| {
+                let invalid = |what| Problem::InvalidBody(format!("operation '/{index}' {what}"));
+                Operation::read(raw).map_err(invalid)
+            });
+            Ok(FlowPatch::Standard(Patch::Operations(operations.collect::<Result<_, _>>()?)))
         }
         Some(_) => Err(Problem::UnsupportedPatch),
     }
@@ -108,7 +110,13 @@ fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     }
     let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
     let mut parser = serde_json::Deserializer::from_str(text);
-    Valid { depth: MAX_DEPTH }.deserialize(&mut parser).map_err(invalid)?;
+    let mut repeated = None;
+    if let Err(error) = (Valid { depth: MAX_DEPTH, repeated: &mut repeated }).deserialize(&mut parser) {
+        return Err(repeated.map_or_else(
+            || invalid(error),
+            |pointer| Problem::RepeatedName(cut_pointer(&pointer).to_owned()),
+        ));
+    }
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => serde_json::from_str(text).map(Body::Object).map_err(invalid),
         Some(b'[') => serde_json::from_str(text).map(Body::Array).map_err(invalid),
@@ -128,22 +136,31 @@ fn media_type(request: &Request) -> Option<String> {
 
 /// JSON that every consumer of a flow can read. Parts of a body are passed on as they were sent, so
 /// they are looked at here once: nothing is nested too deep, every text is Unicode (no lone
-/// surrogates), every number fits a double.
-struct Valid {
+/// surrogates), every number fits a double, every name is there once (RFC 8259, 4: what one of two says
+/// is read differently by different programs).
+struct Valid<'v> {
     /// How much deeper it may still go.
     depth: usize,
+    /// Where a name is there twice; from where it was found upwards.
+    repeated: &'v mut Option<String>,
 }
 
-impl Valid {
-    fn inner<E: de::Error>(&self) -> Result<Self, E> {
+impl Valid<'_> {
+    fn inner<E: de::Error>(&mut self) -> Result<Valid<'_>, E> {
         let depth = self.depth.checked_sub(1);
-        depth
-            .map(|depth| Self { depth })
-            .ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))
+        let depth = depth.ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))?;
+        Ok(Valid { depth, repeated: self.repeated })
+    }
+
+    /// The place of what is wrong in there begins with this.
+    fn within(&mut self, token: &str) {
+        if let Some(pointer) = self.repeated {
+            pointer.insert_str(0, &format!("/{}", token.replace('~', "~0").replace('/', "~1")));
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Valid {
+impl<'de> DeserializeSeed<'de> for Valid<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -151,7 +168,7 @@ impl<'de> DeserializeSeed<'de> for Valid {
     }
 }
 
-impl<'de> Visitor<'de> for Valid {
+impl<'de> Visitor<'de> for Valid<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,13 +199,63 @@ impl<'de> Visitor<'de> for Valid {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while elements.next_element_seed(self.inner()?)?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        for index in 0_usize.. {
+            match elements.next_element_seed(self.inner()?) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    self.within(&index.to_string());
+                    return Err(error);
+                }
+            }
+        }
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while members.next_entry_seed(self.inner()?, self.inner()?)?.is_some() {}
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = members.next_key_seed(Name)? {
+            if let Err(error) = members.next_value_seed(self.inner()?) {
+                self.within(&name);
+                return Err(error);
+            }
+            names.push(name);
+        }
+        names.sort_unstable();
+        let repeated = names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next);
+        if let Some((name, _)) = repeated {
+            *self.repeated = Some(String::new());
+            self.within(name);
+            return Err(de::Error::custom("a name is there twice"));
+        }
         Ok(())
+    }
+}
+
+/// The name of a member, copied only if it has escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
     }
 }

@@ -15,7 +15,8 @@ use super::{OpenError, Problem, Request, Response, authenticate, id, require, sc
 use crate::config::Config;
 use crate::flow::{FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
-use crate::secrets::{Secret, SecretError, SecretView, Secrets, Tree};
+use crate::json::Tree;
+use crate::secrets::{Secret, SecretError, SecretView, Secrets};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
 
 /// What the secrets' routes share: who calls, the table, and Secrets Manager.
