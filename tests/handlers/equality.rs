@@ -1,5 +1,7 @@
 //! JSON is what it says: numbers are exact, and what is only written in another way is the same.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -364,7 +366,7 @@ fn rewrite(tree: &Tree, dice: &mut impl FnMut(usize) -> usize, out: &mut String)
             let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
             let exponent: i64 = exponent.parse().unwrap();
             let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-            out.push_str(&match dice(4) {
+            let written = match dice(4) {
                 0 => text.to_string(),
                 1 => format!("{integer}.{fraction}0E{exponent:+}"),
                 2 => {
@@ -380,7 +382,8 @@ fn rewrite(tree: &Tree, dice: &mut impl FnMut(usize) -> usize, out: &mut String)
                     if fraction.is_empty() { integer.to_owned() } else { format!("{integer}.{fraction}") }
                 }
                 _ => format!("{mantissa}e{exponent}"),
-            });
+            };
+            out.push_str(&written);
         }
         Tree::Literal(text) => out.push_str(text),
         Tree::Text(text) => write_text(text, dice, out),
@@ -440,7 +443,7 @@ fn write_text(text: &str, dice: &mut impl FnMut(usize) -> usize, out: &mut Strin
             plain if plain >= ' ' && dice(4) > 0 => out.push(plain),
             other => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    write!(out, "\\u{unit:04x}").unwrap();
                 }
             }
         }

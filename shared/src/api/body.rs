@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::fmt;
 
 use lambda_http::http::{Method, header};
@@ -7,13 +6,16 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Problem, Request};
-use crate::flow::{Fields, Operation, Patch, cut_pointer};
+use crate::flow::{Fault, Fields, Lack, Operation, Patch, bounded, cut_pointer};
+use crate::json::Name;
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// How deep it may be nested: events carry a flow some levels deeper, and parsers commonly end at 128.
 const MAX_DEPTH: usize = 100;
+/// Faults reported of the operations of one patch.
+const MAX_FAULTS: usize = 100;
 
 /// The body of a request: a JSON object, or an array.
 #[derive(Clone)]
@@ -78,24 +80,24 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
     match media_type(request).as_deref() {
         None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
         Some(MERGE_PATCH) => {
-            read_json(request)?.object()?;
             // A body that is missing is an empty object.
-            let text = std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
-            let text = if text.trim_ascii().is_empty() { "{}" } else { text };
-            Ok(FlowPatch::Standard(Patch::Merge(serde_json::from_str(text)?)))
+            Ok(FlowPatch::Standard(Patch::Merge(read_json(request)?.object()?)))
         }
         Some(JSON_PATCH) => {
             let Body::Array(operations) = read_json(request)? else {
                 return Err(Problem::InvalidBody("Expecting an array of operations (RFC 6902)".into()));
             };
-            let operations = operations.into_iter().enumerate().map(|(index, raw)| {
-                let invalid = |what| Problem::InvalidBody(format!("operation '/{index}' {what}"));
-                Operation::read(raw).map_err(invalid)
-            });
-            Ok(FlowPatch::Standard(Patch::Operations(operations.collect::<Result<_, _>>()?)))
+            let operations = Operation::read_all(&operations).map_err(invalid_operations)?;
+            Ok(FlowPatch::Standard(Patch::Operations(operations)))
         }
         Some(_) => Err(Problem::UnsupportedPatch),
     }
+}
+
+fn invalid_operations(lacks: Vec<Lack>) -> Problem {
+    let faults =
+        lacks.into_iter().map(|Lack { message, pointer }| Fault { message, reason: "body.invalid", pointer });
+    Problem::InvalidOperations(bounded(faults, MAX_FAULTS))
 }
 
 fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
@@ -230,32 +232,5 @@ impl<'de> Visitor<'de> for Valid<'_> {
             return Err(de::Error::custom("a name is there twice"));
         }
         Ok(())
-    }
-}
-
-/// The name of a member, copied only if it has escapes.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
     }
 }

@@ -38,6 +38,9 @@ pub enum Problem {
     /// The body is not what the route reads.
     #[error("the body is not valid: {0}")]
     InvalidBody(String),
+    /// Some operations of the body are none.
+    #[error("operations are not valid")]
+    InvalidOperations(Vec<Fault>),
     /// A name is there twice in one object of the body; where.
     #[error("the body has a name twice")]
     RepeatedName(String),
@@ -49,7 +52,7 @@ pub enum Problem {
     UnsupportedPatch,
     /// A patch has no place in the flow, or its test fails.
     #[error("the patch does not fit the flow")]
-    PatchNotApplicable(String),
+    PatchNotApplicable(Fault),
     /// The body is larger than 1 MiB, or a flow larger than an item.
     #[error("the request is too large")]
     TooLarge,
@@ -208,7 +211,7 @@ impl Problem {
             Self::InvalidId | Self::FutureId | Self::InvalidParameters(_) => {
                 Kind(StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is not valid")
             }
-            Self::InvalidBody(_) | Self::RepeatedName(_) => {
+            Self::InvalidBody(_) | Self::InvalidOperations(_) | Self::RepeatedName(_) => {
                 Kind(StatusCode::BAD_REQUEST, "invalid-body", "The body cannot be read")
             }
             Self::UnsupportedMediaType => {
@@ -306,6 +309,7 @@ impl Problem {
             | Self::IncompleteFlow(faults)
             | Self::LiteralCredentials(faults)
             | Self::RolesOfOthers(faults)
+            | Self::InvalidOperations(faults)
             | Self::InvalidSecret(faults) => {
                 bounded(faults.iter().cloned(), max).iter().map(|fault| fault_entry(fault, code)).collect()
             }
@@ -337,7 +341,7 @@ impl Problem {
             Self::UnsupportedPatch => {
                 vec![entry(&format!("Expecting one of {PATCHES}"), "body.media_type")]
             }
-            Self::PatchNotApplicable(message) => vec![entry(message, "patch.not_applicable")],
+            Self::PatchNotApplicable(fault) => vec![fault_entry(fault, code)],
             Self::TooLarge => vec![entry("request entity too large", "body.too_large")],
             Self::PageTooLarge => {
                 vec![entry(
@@ -523,7 +527,9 @@ impl From<Vec<Fault>> for Problem {
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
-            PatchError::NotApplicable(message) => Self::PatchNotApplicable(message),
+            PatchError::NotApplicable { message, pointer } => {
+                Self::PatchNotApplicable(Fault { message, reason: "patch.not_applicable", pointer })
+            }
             PatchError::TooLarge => Self::TooLarge,
             PatchError::Edit(error) => error.into(),
         }

@@ -3,6 +3,7 @@
 mod operations;
 mod pairs;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::cast::shorten;
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
-use crate::json::Tree;
+use crate::json::{are_equal, elements_of, members_of};
 
 pub use operations::json_patch;
 use pairs::Pairs;
@@ -304,7 +305,7 @@ impl Comparison {
         self.found.nodes = self.elements("/graph/nodes", &from.nodes, &to.nodes, &pairs, Pointers::node);
         let (old, new) = (edges_of(from), edges_of(to));
         let is_plain = !are_side_by_side(old) && !are_side_by_side(new);
-        let keys: &[_] = if is_plain { &[EdgeKey::ends as fn(_) -> _] } else { &EdgeKey::ALL };
+        let keys: &[_] = if is_plain { &[EdgeKey::ENDS] } else { &EdgeKey::ALL };
         let pairs = Pairs::of(old, new, keys);
         self.found.edges = self.elements("/graph/edges", old, new, &pairs, Pointers::edge);
     }
@@ -388,21 +389,16 @@ enum EdgeKey<'a> {
 }
 
 impl<'a> EdgeKey<'a> {
-    const ALL: [fn(&'a Edge) -> Option<Self>; 4] =
-        [|edge| Some(Self::Whole(edge)), Self::condition, Self::id, Self::ends];
-
-    fn condition(edge: &'a Edge) -> Option<Self> {
-        let condition = edge.config.value()?.condition.value()?;
-        Some(Self::Condition(&edge.source, &edge.target, edge.id.value().map(String::as_str), condition))
-    }
-
-    fn id(edge: &'a Edge) -> Option<Self> {
-        Some(Self::Id(&edge.source, &edge.target, edge.id.value().map(String::as_str)))
-    }
-
-    fn ends(edge: &'a Edge) -> Option<Self> {
-        Some(Self::Ends(&edge.source, &edge.target))
-    }
+    const ENDS: fn(&'a Edge) -> Option<Self> = |edge| Some(Self::Ends(&edge.source, &edge.target));
+    const ALL: [fn(&'a Edge) -> Option<Self>; 4] = [
+        |edge| Some(Self::Whole(edge)),
+        |edge| {
+            let condition = edge.config.value()?.condition.value()?;
+            Some(Self::Condition(&edge.source, &edge.target, edge.id.value().map(String::as_str), condition))
+        },
+        |edge| Some(Self::Id(&edge.source, &edge.target, edge.id.value().map(String::as_str))),
+        Self::ENDS,
+    ];
 }
 
 /// Whether some of them have the same ends.
@@ -460,51 +456,54 @@ impl Pointers {
     }
 
     fn json(&mut self, mut pointer: String, from: &Field<Json>, to: &Field<Json>, layout: &[&str]) {
-        if from == to {
-            return;
-        }
-        let value = |json: &Json| Tree::read(json.0.get()).ok();
-        let (old, new) = (from.value().and_then(value), to.value().and_then(value));
-        let is_missing = |json: &Field<Json>| json.value().is_none();
+        let (old, new) = (from.value().map(Json::text), to.value().map(Json::text));
         match (old, new) {
-            (Some(Tree::Object(old)), Some(Tree::Object(new))) => {
+            (Some(old), Some(new)) if old == new => {}
+            (Some(old), Some(new)) => {
+                let (Some(old), Some(new)) = (members_of(old), members_of(new)) else {
+                    return differences(Some(old), Some(new), &mut pointer, &mut self.changed);
+                };
                 for (name, old, new) in members(&old, &new) {
                     let is_layout = layout.contains(&name);
                     let found = if is_layout { &mut self.layout } else { &mut self.changed };
-                    below(&mut pointer, name, |pointer| differences(old, new, pointer, found));
+                    below(&mut pointer, name, |pointer| {
+                        differences(old.copied(), new.copied(), pointer, found);
+                    });
                 }
             }
-            (Some(old), Some(new)) => differences(Some(&old), Some(&new), &mut pointer, &mut self.changed),
-            (Some(only), None) if is_missing(to) && is_layout(&only, layout) => self.layout.note(&pointer),
-            (None, Some(only)) if is_missing(from) && is_layout(&only, layout) => self.layout.note(&pointer),
+            (Some(only), None) | (None, Some(only)) if is_layout(only, layout) => self.layout.note(&pointer),
+            _ if from == to => {}
             _ => self.changed.note(&pointer),
         }
     }
 }
 
 /// Whether all members are layout.
-fn is_layout(value: &Tree, layout: &[&str]) -> bool {
-    matches!(value, Tree::Object(members)
-        if !members.is_empty() && members.keys().all(|name| layout.contains(&name.as_str())))
+fn is_layout(json: &str, layout: &[&str]) -> bool {
+    members_of(json)
+        .is_some_and(|members| !members.is_empty() && members.keys().all(|name| layout.contains(&&**name)))
 }
 
 /// Notes the innermost differences of two values. Arrays that do not have the same length differ as a
-/// whole.
-fn differences(from: Option<&Tree>, to: Option<&Tree>, pointer: &mut String, found: &mut List<String>) {
-    match (from, to) {
-        (Some(Tree::Object(from)), Some(Tree::Object(to))) => {
-            for (name, old, new) in members(from, to) {
-                below(pointer, name, |pointer| differences(old, new, pointer, found));
-            }
+/// whole. What has the same text is not read.
+fn differences(from: Option<&str>, to: Option<&str>, pointer: &mut String, found: &mut List<String>) {
+    let (Some(old), Some(new)) = (from, to) else { return found.note(pointer) };
+    if old == new {
+        return;
+    }
+    if let (Some(old), Some(new)) = (members_of(old), members_of(new)) {
+        for (name, old, new) in members(&old, &new) {
+            below(pointer, name, |pointer| differences(old.copied(), new.copied(), pointer, found));
         }
-        (Some(Tree::Array(from)), Some(Tree::Array(to))) if from.len() == to.len() => {
-            for (index, (old, new)) in from.iter().zip(to).enumerate() {
-                let name = index.to_string();
-                below(pointer, &name, |pointer| differences(Some(old), Some(new), pointer, found));
-            }
+    } else if let (Some(old), Some(new)) = (elements_of(old), elements_of(new))
+        && old.clone().count() == new.clone().count()
+    {
+        for (index, (old, new)) in old.zip(new).enumerate() {
+            let name = index.to_string();
+            below(pointer, &name, |pointer| differences(Some(old), Some(new), pointer, found));
         }
-        (from, to) if from == to => {}
-        _ => found.note(pointer),
+    } else if !are_equal(old, new) {
+        found.note(pointer);
     }
 }
 
@@ -524,13 +523,17 @@ fn below(pointer: &mut String, name: &str, act: impl FnOnce(&mut String)) {
 }
 
 /// All members of two objects, each with what it is in the one and in the other.
-fn members<'a>(
-    from: &'a BTreeMap<String, Tree>,
-    to: &'a BTreeMap<String, Tree>,
-) -> impl Iterator<Item = (&'a str, Option<&'a Tree>, Option<&'a Tree>)> {
-    let kept = to.iter().map(|(name, new)| (name.as_str(), from.get(name), Some(new)));
-    let removed = from.iter().filter(|(name, _)| !to.contains_key(*name));
-    kept.chain(removed.map(|(name, old)| (name.as_str(), Some(old), None)))
+fn members<'a, K: Ord + Borrow<str>, V>(
+    from: &'a BTreeMap<K, V>,
+    to: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a str, Option<&'a V>, Option<&'a V>)> {
+    fn text<K: Borrow<str>>(name: &K) -> &str {
+        name.borrow()
+    }
+
+    let kept = to.iter().map(|(name, new)| (text(name), from.get(text(name)), Some(new)));
+    let removed = from.iter().filter(|(name, _)| !to.contains_key(text(*name)));
+    kept.chain(removed.map(|(name, old)| (text(name), Some(old), None)))
 }
 
 #[cfg(test)]

@@ -68,6 +68,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
 #[serde(transparent)]
 pub struct Json(pub(super) Box<RawValue>);
 
+impl Json {
+    pub(super) fn text(&self) -> &str {
+        self.0.get()
+    }
+}
+
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
         are_equal(self.0.get(), other.0.get())

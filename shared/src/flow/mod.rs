@@ -28,7 +28,7 @@ pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, more_faults, read_fields, too_large};
-pub use patch::{Operation, Patch, PatchError};
+pub use patch::{Lack, Operation, Patch, PatchError};
 pub use rules::{
     Diagnostic, InvalidLevel, InvalidLevels, Level, NodeIds, RULES, Rule, RuleLevels, rules_page,
 };

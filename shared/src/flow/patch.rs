@@ -18,12 +18,14 @@ const MAX_DEPTH: usize = 100;
 const MAX_OPERATIONS: usize = 1000;
 /// Why an operation fails is told in as many characters.
 const MAX_MESSAGE: usize = 300;
+/// What an operation may be.
+const OPS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
 
 /// A change of a flow in a standard language.
 #[derive(Clone, Debug)]
 pub enum Patch<'a> {
-    /// RFC 7396: what the flow is to look like where it is to change, an object; `null` removes.
-    Merge(&'a RawValue),
+    /// RFC 7396: what the flow is to look like where it is to change; `null` removes.
+    Merge(Fields<'a>),
     /// RFC 6902: operations, all or none.
     Operations(Vec<Operation<'a>>),
 }
@@ -45,12 +47,26 @@ enum Act<'a> {
     Test(&'a RawValue),
 }
 
+/// What something lacks to be an operation.
+#[derive(Clone, Debug)]
+pub struct Lack {
+    /// For people.
+    pub message: String,
+    /// Where in the patch.
+    pub pointer: String,
+}
+
 /// Why a patch makes no flow.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
     /// An operation has no place in the flow, or its test fails.
-    #[error("{0}")]
-    NotApplicable(String),
+    #[error("{message}")]
+    NotApplicable {
+        /// Which, and why.
+        message: String,
+        /// Where in the patch.
+        pointer: String,
+    },
     /// The result is larger or deeper than a flow may be, or the operations are too many.
     #[error("the patch is too large")]
     TooLarge,
@@ -60,29 +76,55 @@ pub enum PatchError {
 }
 
 impl<'a> Operation<'a> {
-    /// Reads one.
+    /// Reads the operations of a patch.
     ///
     /// # Errors
-    /// What it lacks.
-    pub fn read(raw: &'a RawValue) -> Result<Self, String> {
-        let fields = read_fields(raw).ok_or("is no object")?;
+    /// What each one lacks that is none (RFC 6902, 4), in words of which none is the client's.
+    pub fn read_all(elements: &[&'a RawValue]) -> Result<Vec<Self>, Vec<Lack>> {
+        let mut lacks = Vec::new();
+        // More are too many, or more than are told.
+        let operations = elements.iter().take(MAX_OPERATIONS + 1).enumerate();
+        let operations = operations.filter_map(|(index, raw)| Self::read(index, raw, &mut lacks)).collect();
+        if lacks.is_empty() { Ok(operations) } else { Err(lacks) }
+    }
+
+    fn read(index: usize, raw: &'a RawValue, lacks: &mut Vec<Lack>) -> Option<Self> {
+        let mut lack = |member: &str, message: &str| {
+            let message = format!("operation '/{index}' {message}");
+            lacks.push(Lack { message, pointer: format!("/{index}{member}") });
+        };
+        let Some(fields) = read_fields(raw) else {
+            lack("", "is no object");
+            return None;
+        };
         let text = |name: &str| -> Option<String> { serde_json::from_str(fields.get(name)?.get()).ok() };
-        let pointer = |name: &str| {
+        let op = text("op").unwrap_or_default();
+        if !OPS.contains(&op.as_str()) {
+            lack("/op", "requires an op: add, remove, replace, move, copy or test");
+        }
+        let mut pointer = |name: &str| {
             let pointer = text(name).and_then(Pointer::read);
-            pointer.ok_or_else(|| format!("has no JSON Pointer (RFC 6901) as \"{name}\""))
+            if pointer.is_none() {
+                lack(&format!("/{name}"), &format!("requires a {name} that is a JSON pointer (RFC 6901)"));
+            }
+            pointer
         };
-        let value = || fields.get("value").copied().ok_or("has no \"value\"");
-        let path = pointer("path")?;
-        let act = match text("op").as_deref() {
-            Some("add") => Act::Add(value()?),
-            Some("remove") => Act::Remove,
-            Some("replace") => Act::Replace(value()?),
-            Some("move") => Act::Move(pointer("from")?),
-            Some("copy") => Act::Copy(pointer("from")?),
-            Some("test") => Act::Test(value()?),
-            _ => return Err("has none of add, remove, replace, move, copy, test as \"op\"".into()),
+        let path = pointer("path");
+        let from = if matches!(op.as_str(), "move" | "copy") { pointer("from") } else { None };
+        let value = fields.get("value").copied();
+        if value.is_none() && matches!(op.as_str(), "add" | "replace" | "test") {
+            lack("/value", "requires a value");
+        }
+        let act = match op.as_str() {
+            "add" => Act::Add(value?),
+            "remove" => Act::Remove,
+            "replace" => Act::Replace(value?),
+            "move" => Act::Move(from?),
+            "copy" => Act::Copy(from?),
+            "test" => Act::Test(value?),
+            _ => return None,
         };
-        Ok(Self { act, path })
+        Some(Self { act, path: path? })
     }
 }
 
@@ -97,11 +139,12 @@ impl Flow {
         patch: &Patch<'_>,
         check: ComponentCheck,
     ) -> Result<Option<Self>, PatchError> {
-        let not_json = |error: serde_json::Error| PatchError::NotApplicable(error.to_string());
+        let not_applicable = |message: String| PatchError::NotApplicable { message, pointer: String::new() };
+        let not_json = |error: serde_json::Error| not_applicable(error.to_string());
         let view = FlowView::from(self).json().map_err(not_json)?;
         let mut draft = Draft::new(&view);
         match patch {
-            Patch::Merge(changes) => draft.merge(changes.get()).map_err(not_json)?,
+            Patch::Merge(changes) => draft.merge(changes).map_err(not_json)?,
             Patch::Operations(operations) => apply(&mut draft, operations)?,
         }
         if !draft.is_changed() && draft.to_text() == view {
@@ -115,7 +158,7 @@ impl Flow {
             return Err(PatchError::TooLarge);
         }
         let fields: Option<Fields<'_>> = serde_json::from_str(&text).ok();
-        let fields = fields.ok_or_else(|| PatchError::NotApplicable("the flow would be no object".into()))?;
+        let fields = fields.ok_or_else(|| not_applicable("the flow would be no object".into()))?;
         let document = Document::parse(self.without_own_status(fields), check).map_err(EditError::Invalid)?;
         Ok(self.with_document(caller, document)?)
     }
@@ -131,7 +174,8 @@ fn apply<'a>(draft: &mut Draft<'a>, operations: &[Operation<'a>]) -> Result<(), 
     for (index, Operation { act, path }) in operations.iter().enumerate() {
         let failed = |what: &str| {
             let message = format!("operation '/{index}' failed at path '{}': {what}", path.as_str());
-            PatchError::NotApplicable(message.chars().take(MAX_MESSAGE).collect())
+            let message = message.chars().take(MAX_MESSAGE).collect();
+            PatchError::NotApplicable { message, pointer: format!("/{index}") }
         };
         let nowhere = |_| failed("path is invalid");
         let from_nowhere = |_| failed("\"from\" path is invalid");
@@ -201,10 +245,10 @@ mod tests {
 
     fn operations(text: &str) -> Patch<'_> {
         let operations: Vec<&RawValue> = serde_json::from_str(text).unwrap();
-        Patch::Operations(operations.into_iter().map(|raw| Operation::read(raw).unwrap()).collect())
+        Patch::Operations(Operation::read_all(&operations).unwrap())
     }
 
-    fn operated(patch: Value) -> Result<Option<Flow>, PatchError> {
+    fn operated(patch: &Value) -> Result<Option<Flow>, PatchError> {
         flow().patched(&caller(), &operations(&patch.to_string()), ComponentCheck::AtStart)
     }
 
@@ -216,13 +260,12 @@ mod tests {
         assert_eq!((next.document.name.value().unwrap().as_str(), next.revision), ("m", 2));
         assert!(next.document.description.is_absent());
         assert!(merged(r#"{"name": "n", "id": "other", "createdAt": "1"}"#).unwrap().is_none());
-        assert!(matches!(merged("[1]"), Err(PatchError::NotApplicable(_))));
         assert!(matches!(merged(r#"{"status": "active"}"#), Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
     #[test]
     fn operations_are_done_in_order_and_all_or_none() {
-        let next = operated(json!([
+        let next = operated(&json!([
             {"op": "test", "path": "/status", "value": "inactive"},
             {"op": "add", "path": "/graph/nodes/-", "value": {"id": "c"}},
             {"op": "replace", "path": "/graph/edges/0/target", "value": "c"},
@@ -236,9 +279,9 @@ mod tests {
             json!([{"op": "remove", "path": "/nowhere"}]),
             json!([{"op": "add", "path": "/graph/nodes/9", "value": {}}]),
         ] {
-            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable(_))), "{refused}");
+            assert!(matches!(operated(&refused), Err(PatchError::NotApplicable { .. })), "{refused}");
         }
-        let invalid = operated(json!([{"op": "remove", "path": "/graph"}]));
+        let invalid = operated(&json!([{"op": "remove", "path": "/graph"}]));
         assert!(matches!(invalid, Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
@@ -248,8 +291,8 @@ mod tests {
             merged(&format!(
                 r#"{{"name":"m","graph":{{"edges":[{{"source":"a","target":"b","config":{{"mapper":{FIELDS}}}}}]}}}}"#
             )),
-            operated(json!([{"op": "replace", "path": "/name", "value": "m"}])),
-            operated(json!([
+            operated(&json!([{"op": "replace", "path": "/name", "value": "m"}])),
+            operated(&json!([
                 {"op": "move", "from": "/graph/nodes/0", "path": "/graph/nodes/1"},
                 {"op": "test", "path": "/graph/nodes/1/fields/b/0", "value": 1.0},
                 {"op": "replace", "path": "/graph/nodes/1/id", "value": "c"},
@@ -260,8 +303,8 @@ mod tests {
             let text = document.json().unwrap();
             assert_eq!(text.matches(FIELDS).count(), 3, "{text}");
         }
-        assert!(operated(json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());
-        let next = operated(json!([{"op": "replace", "path": "/flowSettings/z", "value": 2}]));
+        assert!(operated(&json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());
+        let next = operated(&json!([{"op": "replace", "path": "/flowSettings/z", "value": 2}]));
         let text = next.unwrap().unwrap().document.json().unwrap().to_owned();
         assert!(text.contains(r#""flowSettings":{"z":2,"a":12345678901234567890123,"b":[ 1 ]}"#), "{text}");
         let next = merged(r#"{"flowSettings": {"z": null, "c": {"d": null, "e": 1.0}}}"#);
@@ -285,22 +328,27 @@ mod tests {
                 "cannot move the value inside itself",
             ),
         ] {
-            let refused = operated(json!([ok, operation])).unwrap_err();
+            let refused = operated(&json!([ok, operation])).unwrap_err();
             let path = operation["path"].as_str().unwrap();
             assert_eq!(refused.to_string(), format!("operation '/1' failed at path '{path}': {what}"));
         }
-        for (text, what) in [
-            ("1", "is no object"),
-            (r#"{"path": ""}"#, "has none of add, remove, replace, move, copy, test as \"op\""),
-            (r#"{"op": "remove"}"#, "has no JSON Pointer (RFC 6901) as \"path\""),
-            (r#"{"op": "remove", "path": "/~2"}"#, "has no JSON Pointer (RFC 6901) as \"path\""),
-            (r#"{"op": "copy", "path": "", "from": "x"}"#, "has no JSON Pointer (RFC 6901) as \"from\""),
-            (r#"{"op": "add", "path": ""}"#, "has no \"value\""),
+        let faults = |text: &str| -> Vec<String> {
+            let operations: Vec<&RawValue> = serde_json::from_str(text).unwrap();
+            let faults = Operation::read_all(&operations).err().unwrap_or_default();
+            faults.into_iter().map(|fault| fault.pointer).collect()
+        };
+        for (text, pointers) in [
+            ("[1]", vec!["/0"]),
+            (r#"[{"op": "remove", "path": ""}, {"op": 1}]"#, vec!["/1/op", "/1/path"]),
+            (r#"[{"op": "remove", "path": "/~2"}]"#, vec!["/0/path"]),
+            (
+                r#"[{"op": "copy", "path": "", "from": "x"}, {"op": "add", "path": ""}]"#,
+                vec!["/0/from", "/1/value"],
+            ),
+            (r#"[{"op": "add", "path": "", "value": null}]"#, vec![]),
         ] {
-            assert_eq!(Operation::read(serde_json::from_str(text).unwrap()).unwrap_err(), what, "{text}");
+            assert_eq!(faults(text), pointers, "{text}");
         }
-        let null: &RawValue = serde_json::from_str(r#"{"op": "add", "path": "", "value": null}"#).unwrap();
-        assert!(Operation::read(null).is_ok());
     }
 
     #[test]
@@ -313,7 +361,7 @@ mod tests {
         assert!(tested(&stored).unwrap().is_none());
         for other in ["[1.5]", "[]", "[1,1]", "[\"1\"]"] {
             let refused = tested(&FIELDS.replace("[ 1 ]", other));
-            assert!(matches!(refused, Err(PatchError::NotApplicable(_))), "{other}");
+            assert!(matches!(refused, Err(PatchError::NotApplicable { .. })), "{other}");
         }
         assert!(tested(&FIELDS.replace("0123,", "0124,")).is_err());
     }
@@ -333,7 +381,7 @@ mod tests {
         let bomb: Vec<_> = (0..40)
             .map(|n| json!({"op": "copy", "from": "/flowSettings", "path": format!("/flowSettings/x{n}")}))
             .collect();
-        assert!(matches!(operated(json!(bomb)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(bomb)), Err(PatchError::TooLarge)));
         // Into its own innermost, again and again: twice as deep each time.
         let mut leaf = "/flowSettings/x".to_owned();
         let mut doubling = vec![json!({"op": "add", "path": leaf, "value": {}})];
@@ -341,14 +389,14 @@ mod tests {
             doubling.push(json!({"op": "copy", "from": "/flowSettings", "path": format!("{leaf}/y")}));
             leaf = format!("{leaf}/y{}", leaf.replace("/flowSettings", ""));
         }
-        assert!(matches!(operated(json!(doubling)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(doubling)), Err(PatchError::TooLarge)));
         let many = vec![json!({"op": "test", "path": "/name", "value": "n"}); MAX_OPERATIONS + 1];
-        assert!(matches!(operated(json!(many)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(many)), Err(PatchError::TooLarge)));
         let deep = (0..90).fold(json!(1), |inner, _| json!({"x": inner}));
         let mut operations = vec![json!({"op": "add", "path": "/flowSettings/x", "value": deep.clone()})];
         let below = "/x".repeat(60);
         operations.push(json!({"op": "add", "path": format!("/flowSettings/x{below}"), "value": deep}));
-        assert!(matches!(operated(json!(operations)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(operations)), Err(PatchError::TooLarge)));
     }
 
     fn pieces() -> impl Strategy<Value = Value> {
@@ -381,8 +429,10 @@ mod tests {
             json_patch::merge(&mut merged, &merge);
             let merge = merge.to_string();
             let mut draft = Draft::new(&text);
-            draft.merge(&merge).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Value>(&draft.to_text()).unwrap(), merged);
+            if let Ok(merge) = serde_json::from_str(&merge) {
+                draft.merge(&merge).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Value>(&draft.to_text()).unwrap(), merged);
+            }
 
             let sent = Value::from(patch.clone()).to_string();
             let Patch::Operations(operations) = operations(&sent) else { unreachable!() };

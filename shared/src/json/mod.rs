@@ -3,13 +3,16 @@
 
 mod number;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem;
 
 use number::Number;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserialize, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -29,16 +32,151 @@ pub enum Tree {
     Object(BTreeMap<String, Self>),
 }
 
+/// The members of an object, read no further.
+pub(crate) type Members<'a> = BTreeMap<Cow<'a, str>, &'a str>;
+
 /// Whether these two texts of valid JSON have the same value.
 #[must_use]
 pub fn are_equal(a: &str, b: &str) -> bool {
-    a == b || matches!((Tree::read(a), Tree::read(b)), (Ok(a), Ok(b)) if a == b)
+    a == b || have_one_value(a.trim_ascii(), b.trim_ascii(), MAX_DEPTH)
 }
 
-/// What all texts have alike that have this one's value; none of what is not valid JSON.
+/// Reads one level after the other, and of arrays one element, so that it takes little memory.
+fn have_one_value(a: &str, b: &str, depth: usize) -> bool {
+    let Some(inner) = depth.checked_sub(1) else { return false };
+    let are_equal = |(a, b): (&str, &str)| a == b || have_one_value(a, b, inner);
+    if let (Some(mut a), Some(mut b)) = (elements_of(a), elements_of(b)) {
+        return loop {
+            match (a.next(), b.next()) {
+                (None, None) => break true,
+                (Some(a), Some(b)) if are_equal((a, b)) => {}
+                _ => break false,
+            }
+        };
+    }
+    if let (Some(a), Some(b)) = (members_of(a), members_of(b)) {
+        let mut pairs = a.iter().zip(&b);
+        return a.len() == b.len() && pairs.all(|((name, a), (other, b))| name == other && are_equal((a, b)));
+    }
+    match (a.as_bytes().first(), b.as_bytes().first()) {
+        (Some(b'"'), Some(b'"')) => {
+            let text = |json| serde_json::from_str::<String>(json).ok();
+            text(a).is_some_and(|a| Some(a) == text(b))
+        }
+        _ => is_number(a) && is_number(b) && Number::read(a) == Number::read(b),
+    }
+}
+
+/// What all texts have alike that have this one's value; none of what is not valid JSON. A number beyond all bounds
+/// has a text of its own, which is no JSON.
 pub(crate) fn canonical_text(text: &str) -> Option<String> {
+    fn write(text: &str, depth: usize, out: &mut String) -> Option<()> {
+        let inner = depth.checked_sub(1)?;
+        if let Some(elements) = elements_of(text) {
+            out.push('[');
+            for (index, element) in elements.enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                write(element, inner, out)?;
+            }
+            out.push(']');
+        } else if let Some(members) = members_of(text) {
+            out.push('{');
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                out.push_str(&quoted(&name));
+                out.push(':');
+                write(member, inner, out)?;
+            }
+            out.push('}');
+        } else if text.starts_with('"') {
+            out.push_str(&quoted(&serde_json::from_str::<String>(text).ok()?));
+        } else if is_number(text) {
+            out.push_str(&Number::read(text).to_string());
+        } else {
+            out.push_str(text);
+        }
+        Some(())
+    }
+
     let raw: &RawValue = serde_json::from_str(text).ok()?;
-    Some(Tree::read(raw.get()).ok()?.to_canonical_text())
+    let mut canonical = String::new();
+    write(raw.get(), MAX_DEPTH, &mut canonical)?;
+    Some(canonical)
+}
+
+/// The elements of valid JSON, if it is an array.
+pub(crate) fn elements_of(text: &str) -> Option<Elements<'_>> {
+    text.strip_prefix('[').map(|rest| Elements(Rest(rest)))
+}
+
+/// The elements of an array, one after the other.
+#[derive(Clone)]
+pub(crate) struct Elements<'a>(Rest<'a>);
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.0.skip(']') {
+            return None;
+        }
+        let element: &RawValue = self.0.scalar().ok()?;
+        self.0.skip(',');
+        Some(element.get())
+    }
+}
+
+/// The members of valid JSON, if it is an object.
+pub(crate) fn members_of(text: &str) -> Option<Members<'_>> {
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = Members<'de>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Members::new();
+            while let Some(name) = map.next_key_seed(Name)? {
+                members.insert(name, map.next_value::<&RawValue>()?.get());
+            }
+            Ok(members)
+        }
+    }
+
+    if !text.starts_with('{') {
+        return None;
+    }
+    serde_json::Deserializer::from_str(text).deserialize_map(Object).ok()
+}
+
+/// The name of a member, copied only if it has escapes.
+pub(crate) struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
 }
 
 impl Tree {
@@ -77,26 +215,13 @@ impl Tree {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text, &|literal, out| out.push_str(literal));
+        self.write(&mut text);
         text
     }
 
-    /// As [`canonical_text`]. A number beyond all bounds has a text of its own, which is no JSON.
-    fn to_canonical_text(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text, &|literal, out| {
-            if is_number(literal) {
-                out.push_str(&Number::read(literal).to_string());
-            } else {
-                out.push_str(literal);
-            }
-        });
-        text
-    }
-
-    fn write(&self, out: &mut String, write_literal: &impl Fn(&str, &mut String)) {
+    fn write(&self, out: &mut String) {
         match self {
-            Self::Literal(text) => write_literal(text, out),
+            Self::Literal(text) => out.push_str(text),
             Self::Text(text) => out.push_str(&quoted(text)),
             Self::Array(elements) => {
                 out.push('[');
@@ -104,7 +229,7 @@ impl Tree {
                     if index > 0 {
                         out.push(',');
                     }
-                    element.write(out, write_literal);
+                    element.write(out);
                 }
                 out.push(']');
             }
@@ -116,7 +241,7 @@ impl Tree {
                     }
                     out.push_str(&quoted(name));
                     out.push(':');
-                    member.write(out, write_literal);
+                    member.write(out);
                 }
                 out.push('}');
             }
@@ -170,6 +295,7 @@ impl Hash for Tree {
 }
 
 /// What of valid JSON is still to be read.
+#[derive(Clone)]
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
@@ -240,16 +366,9 @@ impl Serialize for Tree {
     }
 }
 
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <Box<RawValue>>::deserialize(deserializer)?;
-        Self::read(raw.get()).map_err(de::Error::custom)
-    }
-}
-
 #[cfg(test)]
-impl std::fmt::Debug for Tree {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_text())
     }
 }
@@ -276,6 +395,8 @@ mod tests {
             assert_eq!(serde_json::to_string(&Tree::read(same).unwrap()).unwrap(), same);
         }
         assert!(Tree::read(&"[".repeat(1_000_000)).is_err());
+        let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+        assert_eq!(canonical_text(&deep), None);
     }
 
     #[test]
@@ -283,7 +404,7 @@ mod tests {
         let hash = |text: &str| {
             let mut hasher = std::hash::DefaultHasher::new();
             Tree::read(text).unwrap().hash(&mut hasher);
-            (hasher.finish(), Tree::read(text).unwrap().to_canonical_text())
+            (hasher.finish(), canonical_text(text).unwrap())
         };
         let million = "0".repeat(1_000_000);
         for (a, b) in [
@@ -299,6 +420,7 @@ mod tests {
             (&format!("1.{million}"), "1"),
         ] {
             assert!(are_equal(a, b) && are_equal(b, a), "{a:.40} {b}");
+            assert!(Tree::read(a).unwrap() == Tree::read(b).unwrap(), "{a:.40} {b}");
             assert_eq!(hash(a), hash(b), "{a:.40} {b}");
         }
         let huge = "9".repeat(100);
@@ -318,7 +440,8 @@ mod tests {
             (&format!("1e{huge}"), &format!("1e{huge}9")),
             (&format!("1e{huge}"), &format!("10e{huge}")),
         ] {
-            assert!(!are_equal(a, b), "{a} {b}");
+            assert!(!are_equal(a, b) && !are_equal(b, a), "{a} {b}");
+            assert!(Tree::read(a).unwrap() != Tree::read(b).unwrap(), "{a} {b}");
             assert_ne!(hash(a).1, hash(b).1, "{a} {b}");
         }
         assert!(are_equal(&format!("1.0e+0{huge}"), &format!("1.00E{huge}")));
@@ -390,7 +513,7 @@ mod tests {
             .spawn()
             .expect("this test needs python3");
         let mut input = python.stdin.take().unwrap();
-        let lines: String = pairs.iter().map(|(a, b)| format!("{a} {b}\n")).collect();
+        let lines = pairs.iter().map(|(a, b)| format!("{a} {b}\n")).collect::<Vec<_>>().concat();
         let writer = thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());
         let output = python.wait_with_output().unwrap();
         writer.join().unwrap();
@@ -402,8 +525,7 @@ mod tests {
             serde_json::from_str::<&RawValue>(a).unwrap();
             serde_json::from_str::<&RawValue>(b).unwrap();
             assert_eq!(are_equal(a, b), *are_same, "{a} {b}");
-            let canonical = |text: &str| Tree::read(text).unwrap().to_canonical_text();
-            assert_eq!(canonical(a) == canonical(b), *are_same, "{a} {b}");
+            assert_eq!(canonical_text(a) == canonical_text(b), *are_same, "{a} {b}");
         }
         // Neither is rare.
         let same = told.iter().filter(|are_same| **are_same).count();

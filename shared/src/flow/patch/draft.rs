@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::flow::Fields;
 use crate::json::{are_equal, quoted};
 
 /// JSON that is being changed. What nothing is changed in stays the text that it is.
@@ -196,37 +197,36 @@ impl<'a> Draft<'a> {
     }
 
     /// Makes of it what a merge patch says (RFC 7396).
-    pub(super) fn merge(&mut self, patch: &'a str) -> serde_json::Result<()> {
-        if !patch.starts_with('{') {
-            if self.text.is_none_or(|text| !are_equal(text, patch)) {
-                *self = Self::new(patch);
-            }
-            return Ok(());
-        }
+    pub(super) fn merge(&mut self, patch: &Fields<'a>) -> serde_json::Result<()> {
         self.read();
         if !matches!(self.inside, Inside::Object(_)) {
             *self = Self { text: None, inside: Inside::Object(Members::default()) };
         }
         let Inside::Object(members) = &mut self.inside else { return Ok(()) };
-        let patch: Members<'a> = serde_json::from_str(patch)?;
-        let mut is_changed = false;
-        for (name, value) in patch.in_order() {
-            let Some(value) = value.text else { continue };
-            if value == "null" {
-                is_changed |= members.by_name.remove(name).is_some();
+        for (name, value) in patch {
+            let is_changed = if value.get() == "null" {
+                members.by_name.remove(name).is_some()
             } else if let Some((_, member)) = members.by_name.get_mut(name) {
                 let before = member.text;
-                member.merge(value)?;
-                is_changed |= member.text.is_none() || member.text != before;
+                member.merge_value(value.get())?;
+                member.text.is_none() || member.text != before
             } else {
                 let mut member = Self::new("null");
-                member.merge(value)?;
-                members.insert(name.to_owned(), member);
-                is_changed = true;
-            }
+                member.merge_value(value.get())?;
+                members.insert(name.clone(), member);
+                true
+            };
+            self.text = self.text.filter(|_| !is_changed);
         }
-        if is_changed {
-            self.text = None;
+        Ok(())
+    }
+
+    fn merge_value(&mut self, patch: &'a str) -> serde_json::Result<()> {
+        if patch.starts_with('{') {
+            return self.merge(&serde_json::from_str(patch)?);
+        }
+        if self.text.is_none_or(|text| !are_equal(text, patch)) {
+            *self = Self::new(patch);
         }
         Ok(())
     }
