@@ -258,7 +258,7 @@ fn plain_json(value: &Value) -> Value {
 fn plain_item(item: &std::collections::HashMap<String, AttributeValue>) -> String {
     let sorted: BTreeMap<_, _> = item.iter().collect();
     let attributes = sorted.into_iter().map(|(name, value)| match name.as_str() {
-        "fingerprint" | "hash" | "tag" => format!("{name}: …"),
+        "fingerprint" | "meaning" | "hash" | "tag" => format!("{name}: …"),
         _ => format!("{name}: {}", plain_attribute(value)),
     });
     attributes.collect::<Vec<_>>().join(", ")

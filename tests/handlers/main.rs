@@ -13,6 +13,7 @@ mod chosen;
 mod conditions;
 mod conflicts;
 mod deletion;
+mod equality;
 mod events;
 mod every_write;
 mod failures;

@@ -125,7 +125,7 @@ async fn the_largest_transaction_of_a_flow_fits_and_is_as_documented() {
         ..flow.clone()
     };
     let receipt = |bytes: usize| Receipt {
-        key: ReceiptKey { id: "r".into(), fingerprint: "f".into(), seal: [1; 32] },
+        key: ReceiptKey { id: "r".into(), fingerprint: "f".into(), meaning: None, seal: [1; 32] },
         answer: StoredAnswer { status: 200, headers: Vec::new(), body: noise(bytes) },
     };
     // As large as it may be.

@@ -6,15 +6,17 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::media::unquoted;
-use super::operations::read_operations;
 use super::{Problem, Request};
-use crate::flow::{Fields, Patch};
+use crate::flow::{Fault, Fields, Lack, Operation, Patch, bounded, cut_pointer};
+use crate::json::Name;
 
 /// A body is at most this large.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// How deep it may be nested: events carry a flow some levels deeper, and parsers commonly end at 128.
 const MAX_DEPTH: usize = 100;
+/// Faults reported of the operations of one patch.
+const MAX_FAULTS: usize = 100;
 
 /// The body of a request: a JSON object, or an array.
 #[derive(Clone)]
@@ -42,7 +44,8 @@ impl<'a> Body<'a> {
 ///
 /// # Errors
 /// 415 when it says it is not JSON, that it is in a content coding, or of a `PATCH` that it is in one of the standard
-/// languages, 413 when it is too large, 400 when it is not JSON, or neither an object nor an array.
+/// languages, 413 when it is too large, 400 when it is not JSON, has a name twice in one object, or is neither an
+/// object nor an array.
 pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
     let is_json = media_type(request).is_none_or(|media| {
         let subtype = media.strip_prefix("application/");
@@ -64,7 +67,7 @@ pub enum FlowPatch<'a> {
     /// `application/json`, or no type: members that replace the flow's own.
     Members(Fields<'a>),
     /// One of the standard languages.
-    Standard(Patch),
+    Standard(Patch<'a>),
 }
 
 /// The languages of patches, as `Accept-Patch` (RFC 5789, 3.1) has them.
@@ -80,18 +83,23 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
         None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
         Some(MERGE_PATCH) => {
             // A body that is missing is an empty object.
-            let fields = read_json(request)?.object()?;
-            Ok(FlowPatch::Standard(Patch::Merge(serde_json::to_value(fields)?)))
+            Ok(FlowPatch::Standard(Patch::Merge(read_json(request)?.object()?)))
         }
         Some(JSON_PATCH) => {
-            let Body::Array(elements) = read_json(request)? else {
+            let Body::Array(operations) = read_json(request)? else {
                 return Err(Problem::InvalidBody("Expecting an array of operations (RFC 6902)".into()));
             };
-            let operations = read_operations(&elements).map_err(Problem::InvalidOperations)?;
+            let operations = Operation::read_all(&operations).map_err(invalid_operations)?;
             Ok(FlowPatch::Standard(Patch::Operations(operations)))
         }
         Some(_) => Err(Problem::UnsupportedPatch),
     }
+}
+
+fn invalid_operations(lacks: Vec<Lack>) -> Problem {
+    let faults =
+        lacks.into_iter().map(|Lack { message, pointer }| Fault { message, reason: "body.invalid", pointer });
+    Problem::InvalidOperations(bounded(faults, MAX_FAULTS))
 }
 
 fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
@@ -112,7 +120,13 @@ fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     }
     let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
     let mut parser = serde_json::Deserializer::from_str(text);
-    Valid { depth: MAX_DEPTH }.deserialize(&mut parser).map_err(invalid)?;
+    let mut repeated = None;
+    if let Err(error) = (Valid { depth: MAX_DEPTH, repeated: &mut repeated }).deserialize(&mut parser) {
+        return Err(repeated.map_or_else(
+            || invalid(error),
+            |pointer| Problem::RepeatedName(cut_pointer(&pointer).to_owned()),
+        ));
+    }
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => serde_json::from_str(text).map(Body::Object).map_err(invalid),
         Some(b'[') => serde_json::from_str(text).map(Body::Array).map_err(invalid),
@@ -133,22 +147,31 @@ fn media_type(request: &Request) -> Option<String> {
 
 /// JSON that every consumer of a flow can read. Parts of a body are passed on as they were sent, so
 /// they are looked at here once: nothing is nested too deep, every text is Unicode (no lone
-/// surrogates), every number fits a double.
-struct Valid {
+/// surrogates), every number fits a double, every name is there once (RFC 8259, 4: what one of two says
+/// is read differently by different programs).
+struct Valid<'v> {
     /// How much deeper it may still go.
     depth: usize,
+    /// Where a name is there twice; from where it was found upwards.
+    repeated: &'v mut Option<String>,
 }
 
-impl Valid {
-    fn inner<E: de::Error>(&self) -> Result<Self, E> {
+impl Valid<'_> {
+    fn inner<E: de::Error>(&mut self) -> Result<Valid<'_>, E> {
         let depth = self.depth.checked_sub(1);
-        depth
-            .map(|depth| Self { depth })
-            .ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))
+        let depth = depth.ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))?;
+        Ok(Valid { depth, repeated: self.repeated })
+    }
+
+    /// The place of what is wrong in there begins with this.
+    fn within(&mut self, token: &str) {
+        if let Some(pointer) = self.repeated {
+            pointer.insert_str(0, &format!("/{}", token.replace('~', "~0").replace('/', "~1")));
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Valid {
+impl<'de> DeserializeSeed<'de> for Valid<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -156,7 +179,7 @@ impl<'de> DeserializeSeed<'de> for Valid {
     }
 }
 
-impl<'de> Visitor<'de> for Valid {
+impl<'de> Visitor<'de> for Valid<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,13 +210,36 @@ impl<'de> Visitor<'de> for Valid {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while elements.next_element_seed(self.inner()?)?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        for index in 0_usize.. {
+            match elements.next_element_seed(self.inner()?) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    self.within(&index.to_string());
+                    return Err(error);
+                }
+            }
+        }
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while members.next_entry_seed(self.inner()?, self.inner()?)?.is_some() {}
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = members.next_key_seed(Name)? {
+            if let Err(error) = members.next_value_seed(self.inner()?) {
+                self.within(&name);
+                return Err(error);
+            }
+            names.push(name);
+        }
+        names.sort_unstable();
+        let repeated = names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next);
+        if let Some((name, _)) = repeated {
+            *self.repeated = Some(String::new());
+            self.within(name);
+            return Err(de::Error::custom("a name is there twice"));
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::respond::{part_of_validation_response, validation_response};
 use super::{Problem, Request, Response, path};
 use crate::flow::Diagnostic;
 use crate::identity::Caller;
+use crate::json::canonical_text;
 use crate::store::{Error, Receipt, ReceiptKey, Store, StoredAnswer};
 
 /// The header of draft-ietf-httpapi-idempotency-key-header.
@@ -171,11 +172,15 @@ fn receipt_key(request: &Request, caller: &Caller, key: &str) -> Result<ReceiptK
     let id = URL_SAFE_NO_PAD.encode(digest(&SHA256, scope.as_bytes()));
     // Bodies may hold secrets: without the key nobody can try which one it was.
     let keyed = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
-    let said = said_bytes((request.uri().query(), request.body().as_ref()));
-    let fingerprint = URL_SAFE_NO_PAD.encode(hmac::sign(&keyed, &said));
+    let (query, body) = (request.uri().query(), request.body().as_ref());
+    let fingerprint = URL_SAFE_NO_PAD.encode(hmac::sign(&keyed, &said_bytes((query, body))));
+    let meaning = std::str::from_utf8(body).ok().and_then(canonical_text).map(|text| {
+        let said = [b"value of ", said_bytes((query, text.as_bytes())).as_slice()].concat();
+        URL_SAFE_NO_PAD.encode(hmac::sign(&keyed, &said))
+    });
     let seal = hmac::sign(&keyed, format!("seal of {scope}").as_bytes());
     let seal = seal.as_ref().try_into().map_err(|_| Problem::Internal("a seal has another size".into()))?;
-    Ok(ReceiptKey { id, fingerprint, seal })
+    Ok(ReceiptKey { id, fingerprint, meaning, seal })
 }
 
 /// Both parts of what a request says, so that none can pass for the other.

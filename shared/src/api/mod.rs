@@ -9,7 +9,6 @@ mod flows;
 mod headers;
 mod list;
 mod media;
-mod operations;
 mod parameters;
 mod precondition;
 mod problem;

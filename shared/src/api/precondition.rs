@@ -1,10 +1,13 @@
-use serde_json::{Value, json};
+use lambda_http::http::header;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::conditions::{Conditions, False, Present, definition};
 use super::respond::etag;
 use super::versions::patch_json;
 use super::{App, Problem, Request};
 use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, Timestamp, tag_of};
+use crate::json::join;
 
 /// What a client says of the state of a flow that it is for (RFC 9110, 13.1). It is looked at after whether there is
 /// such a flow and the caller may do this, and before its state and the rules; and where the flow is written, so
@@ -105,8 +108,8 @@ fn revision(tag: &str) -> Option<(u64, &str)> {
     Some((revision.parse().ok()?, tag))
 }
 
-/// What has changed between two revisions: for people, and, as far as there is room, as operations (RFC 6902)
-/// that make the one of the other.
+/// What has changed between two revisions, as JSON: for people, and, as far as there is room, as operations
+/// (RFC 6902) that make the one of the other.
 ///
 /// # Errors
 /// When a document cannot be written as JSON.
@@ -114,15 +117,18 @@ fn difference(
     (from, to): (u64, u64),
     base: &Document,
     current: &Document,
-) -> Result<Value, serde_json::Error> {
-    let mut difference = serde_json::to_value(Difference::between(base, current))?;
-    if let Value::Object(members) = &mut difference {
-        members.extend([("from".into(), json!(from)), ("to".into(), json!(to))]);
-        if let Some(patch) = patch_json(base, current) {
-            members.insert("patch".into(), serde_json::from_str(&patch)?);
-        }
+) -> Result<String, serde_json::Error> {
+    #[derive(Serialize)]
+    struct More<'a> {
+        from: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        patch: Option<&'a RawValue>,
+        to: u64,
     }
-    Ok(difference)
+
+    let patch = patch_json(base, current);
+    let patch = patch.as_deref().map(serde_json::from_str).transpose()?;
+    join(&serde_json::to_string(&Difference::between(base, current))?, &More { from, patch, to })
 }
 
 /// The state that a flow is in, for a client that has another one.
@@ -138,6 +144,6 @@ pub struct Current {
     pub revision: u64,
     /// What it says.
     pub document: FinalDocument,
-    /// What has changed since the state that the client has, if that is known.
-    pub difference: Option<Value>,
+    /// What has changed since the state that the client has, as JSON, if that is known.
+    pub difference: Option<String>,
 }

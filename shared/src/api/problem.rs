@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 use super::Response;
 use super::body::PATCHES;
@@ -10,6 +13,7 @@ use super::precondition::Current;
 use super::respond::body;
 use crate::flow::{EditError, Fault, Flow, FlowId, PatchError, Role, StartError, Status, bounded};
 use crate::identity::AuthError;
+use crate::json::join;
 use crate::secrets::{SecretError, VaultError};
 use crate::store::{self, StoredAnswer};
 
@@ -37,6 +41,9 @@ pub enum Problem {
     /// Some operations of the body are none.
     #[error("operations are not valid")]
     InvalidOperations(Vec<Fault>),
+    /// A name is there twice in one object of the body; where.
+    #[error("the body has a name twice")]
+    RepeatedName(String),
     /// The body is in a language the route does not read.
     #[error("the media type is not supported")]
     UnsupportedMediaType,
@@ -211,7 +218,7 @@ impl Problem {
             Self::InvalidId | Self::FutureId | Self::InvalidParameters(_) => {
                 Kind(StatusCode::BAD_REQUEST, "invalid-parameter", "A parameter is not valid")
             }
-            Self::InvalidBody(_) | Self::InvalidOperations(_) => {
+            Self::InvalidBody(_) | Self::InvalidOperations(_) | Self::RepeatedName(_) => {
                 Kind(StatusCode::BAD_REQUEST, "invalid-body", "The body cannot be read")
             }
             Self::UnsupportedMediaType => {
@@ -340,6 +347,14 @@ impl Problem {
                 vec![entry("The first eight digits of the id are a time to come", "id.future")]
             }
             Self::InvalidBody(message) => vec![entry(message, "body.invalid")],
+            Self::RepeatedName(pointer) => {
+                let fault = Fault {
+                    message: "This name is there twice. Programs differ in which one they read.".into(),
+                    reason: "body.repeated_name",
+                    pointer: pointer.clone(),
+                };
+                vec![fault_entry(&fault, code)]
+            }
             Self::UnsupportedMediaType => vec![entry("unsupported media type", "body.media_type")],
             Self::UnsupportedCoding => {
                 vec![entry("The body must be in no content coding", "body.coding")]
@@ -371,14 +386,11 @@ impl Problem {
                 vec![entry(&wording.not_inactive(*status), "flow.not_inactive")]
             }
             Self::PreconditionFailed(current) => {
-                let Current { etag, changed_by, changed_at, difference, .. } = &**current;
+                let Current { etag, changed_by, changed_at, .. } = &**current;
                 let mut entry = entry("Flow has been changed meanwhile", "flow.changed");
                 entry.insert("etag".into(), etag.as_str().into());
                 entry.insert("changedBy".into(), changed_by.as_str().into());
                 entry.insert("changedAt".into(), changed_at.to_string().into());
-                if let Some(difference) = difference {
-                    entry.insert("diff".into(), difference.clone());
-                }
                 vec![entry]
             }
             Self::ConditionFalse(etag) => {
@@ -435,6 +447,21 @@ impl Problem {
         !matches!(self, Self::Answered(_))
     }
 
+    /// `errors[]`. What is not known of a flow is put in as it is written: a [`Value`] would round its numbers.
+    fn errors(&self) -> serde_json::Result<Box<RawValue>> {
+        let entries = self.entries(usize::MAX);
+        let difference = match self {
+            Self::PreconditionFailed(current) => current.difference.as_deref(),
+            _ => None,
+        };
+        let Some((entry, difference)) = entries.first().zip(difference) else {
+            return to_raw_value(&entries);
+        };
+        let difference: &RawValue = serde_json::from_str(difference)?;
+        let entry = join(&serde_json::to_string(entry)?, &BTreeMap::from([("diff", difference)]))?;
+        RawValue::from_string(format!("[{entry}]"))
+    }
+
     /// The answer (RFC 9457), which also carries upstream's array.
     #[must_use]
     pub fn into_response(self, instance: &str, request_id: &str) -> Response {
@@ -442,15 +469,11 @@ impl Problem {
             return stored_response(*answer);
         }
         let Kind(status, kind, title) = self.kind();
-        let text = json!({
-            "type": format!("/problems/{kind}"),
-            "title": title,
-            "status": status.as_u16(),
-            "instance": instance,
-            "requestId": request_id,
-            "errors": self.entries(usize::MAX),
-        });
-        let mut response = body(status, text.to_string());
+        let errors = self.errors().unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let kind = format!("/problems/{kind}");
+        let text =
+            Text { errors: &errors, instance, request_id, status: status.as_u16(), title, kind: &kind };
+        let mut response = body(status, serde_json::to_string(&text).unwrap_or_default());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let mut challenge = |challenge| {
@@ -487,6 +510,19 @@ fn with_tag(headers: &mut HeaderMap, etag: &str) {
     if let Ok(etag) = HeaderValue::from_str(etag) {
         headers.insert(header::ETAG, etag);
     }
+}
+
+/// A problem as clients see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Text<'a> {
+    errors: &'a RawValue,
+    instance: &'a str,
+    request_id: &'a str,
+    status: u16,
+    title: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
 }
 
 /// An answer as it was kept.

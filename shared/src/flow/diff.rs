@@ -3,17 +3,18 @@
 mod operations;
 mod pairs;
 
-use std::collections::BTreeSet;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::cast::shorten;
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
+use crate::json::{are_equal, elements_of, members_of};
 
 pub use operations::json_patch;
-pub(super) use pairs::Pairs;
+use pairs::Pairs;
 
 /// Members of `nodeSettings` that only say where and how an editor draws the node.
 const NODE_LAYOUT: &[&str] = &["position", "x", "y", "width", "height", "layout", "color", "collapsed"];
@@ -30,8 +31,8 @@ const MAX_POINTER: usize = 256;
 /// What has changed from one document to another. It takes less than 200 KB of JSON whatever the
 /// documents are: what is too much is left out, and `truncated` says so.
 ///
-/// JSON is compared by value: neither whitespace nor the order of members is a change, and nor are
-/// digits beyond those of a double.
+/// JSON is compared by value: neither whitespace nor the order of members is a change, nor how a number or a
+/// text is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
@@ -178,7 +179,7 @@ impl<T> Changes<T> {
 impl List<String> {
     fn note(&mut self, pointer: &str) {
         self.total += 1;
-        let pointer = cut(pointer);
+        let pointer = cut_pointer(pointer);
         if self.entries.last().is_some_and(|last| last == pointer) {
             return;
         }
@@ -191,7 +192,7 @@ impl List<String> {
 }
 
 /// The pointer, or the longest one of what holds it that is short enough.
-fn cut(pointer: &str) -> &str {
+pub(crate) fn cut_pointer(pointer: &str) -> &str {
     match pointer.as_bytes().get(..=MAX_POINTER) {
         Some(start) => {
             let end = start.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
@@ -303,15 +304,9 @@ impl Comparison {
         let pairs = Pairs::of(&from.nodes, &to.nodes, &[|node| Some(node.id.as_str())]);
         self.found.nodes = self.elements("/graph/nodes", &from.nodes, &to.nodes, &pairs, Pointers::node);
         let (old, new) = (edges_of(from), edges_of(to));
-        // Of several between the same nodes those with the same id, and then one after the other.
-        let pairs = Pairs::of(
-            old,
-            new,
-            &[
-                |edge| Some((&edge.source, &edge.target, edge.id.value())),
-                |edge| Some((&edge.source, &edge.target, None)),
-            ],
-        );
+        let is_plain = !are_side_by_side(old) && !are_side_by_side(new);
+        let keys: &[_] = if is_plain { &[EdgeKey::ENDS] } else { &EdgeKey::ALL };
+        let pairs = Pairs::of(old, new, keys);
         self.found.edges = self.elements("/graph/edges", old, new, &pairs, Pointers::edge);
     }
 
@@ -382,6 +377,36 @@ impl Comparison {
     }
 }
 
+/// By what edges are known again: all that they say, or else less and less of it. The operations know them by the
+/// same.
+#[derive(PartialEq, Eq, Hash)]
+enum EdgeKey<'a> {
+    Whole(&'a Edge),
+    /// Also of those without an id, if they have a condition.
+    Condition(&'a str, &'a str, Option<&'a str>, &'a str),
+    Id(&'a str, &'a str, Option<&'a str>),
+    Ends(&'a str, &'a str),
+}
+
+impl<'a> EdgeKey<'a> {
+    const ENDS: fn(&'a Edge) -> Option<Self> = |edge| Some(Self::Ends(&edge.source, &edge.target));
+    const ALL: [fn(&'a Edge) -> Option<Self>; 4] = [
+        |edge| Some(Self::Whole(edge)),
+        |edge| {
+            let condition = edge.config.value()?.condition.value()?;
+            Some(Self::Condition(&edge.source, &edge.target, edge.id.value().map(String::as_str), condition))
+        },
+        |edge| Some(Self::Id(&edge.source, &edge.target, edge.id.value().map(String::as_str))),
+        Self::ENDS,
+    ];
+}
+
+/// Whether some of them have the same ends.
+fn are_side_by_side(edges: &[Edge]) -> bool {
+    let mut seen = HashSet::with_capacity(edges.len());
+    !edges.iter().all(|edge| seen.insert((&edge.source, &edge.target)))
+}
+
 fn edges_of(graph: &Graph) -> &[Edge] {
     graph.edges.value().map(Vec::as_slice).unwrap_or_default()
 }
@@ -430,54 +455,55 @@ impl Pointers {
         }
     }
 
-    /// What can be no [`Value`], as a number beyond a double, is compared by its text.
     fn json(&mut self, mut pointer: String, from: &Field<Json>, to: &Field<Json>, layout: &[&str]) {
-        if from == to {
-            return;
-        }
-        let value = |json: &Json| serde_json::from_str::<Value>(json.0.get()).ok();
-        let (old, new) = (from.value().and_then(value), to.value().and_then(value));
-        let is_missing = |json: &Field<Json>| json.value().is_none();
+        let (old, new) = (from.value().map(Json::text), to.value().map(Json::text));
         match (old, new) {
-            (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            (Some(old), Some(new)) if old == new => {}
+            (Some(old), Some(new)) => {
+                let (Some(old), Some(new)) = (members_of(old), members_of(new)) else {
+                    return differences(Some(old), Some(new), &mut pointer, &mut self.changed);
+                };
                 for (name, old, new) in members(&old, &new) {
                     let is_layout = layout.contains(&name);
                     let found = if is_layout { &mut self.layout } else { &mut self.changed };
-                    below(&mut pointer, name, |pointer| differences(old, new, pointer, found));
+                    below(&mut pointer, name, |pointer| {
+                        differences(old.copied(), new.copied(), pointer, found);
+                    });
                 }
             }
-            (Some(old), Some(new)) => differences(Some(&old), Some(&new), &mut pointer, &mut self.changed),
-            (Some(only), None) if is_missing(to) && is_layout(&only, layout) => self.layout.note(&pointer),
-            (None, Some(only)) if is_missing(from) && is_layout(&only, layout) => self.layout.note(&pointer),
+            (Some(only), None) | (None, Some(only)) if is_layout(only, layout) => self.layout.note(&pointer),
+            _ if from == to => {}
             _ => self.changed.note(&pointer),
         }
     }
 }
 
 /// Whether all members are layout.
-fn is_layout(value: &Value, layout: &[&str]) -> bool {
-    value.as_object().is_some_and(|members| {
-        !members.is_empty() && members.keys().all(|name| layout.contains(&name.as_str()))
-    })
+fn is_layout(json: &str, layout: &[&str]) -> bool {
+    members_of(json)
+        .is_some_and(|members| !members.is_empty() && members.keys().all(|name| layout.contains(&&**name)))
 }
 
 /// Notes the innermost differences of two values. Arrays that do not have the same length differ as a
-/// whole.
-fn differences(from: Option<&Value>, to: Option<&Value>, pointer: &mut String, found: &mut List<String>) {
-    match (from, to) {
-        (Some(Value::Object(from)), Some(Value::Object(to))) => {
-            for (name, old, new) in members(from, to) {
-                below(pointer, name, |pointer| differences(old, new, pointer, found));
-            }
+/// whole. What has the same text is not read.
+fn differences(from: Option<&str>, to: Option<&str>, pointer: &mut String, found: &mut List<String>) {
+    let (Some(old), Some(new)) = (from, to) else { return found.note(pointer) };
+    if old == new {
+        return;
+    }
+    if let (Some(old), Some(new)) = (members_of(old), members_of(new)) {
+        for (name, old, new) in members(&old, &new) {
+            below(pointer, name, |pointer| differences(old.copied(), new.copied(), pointer, found));
         }
-        (Some(Value::Array(from)), Some(Value::Array(to))) if from.len() == to.len() => {
-            for (index, (old, new)) in from.iter().zip(to).enumerate() {
-                let name = index.to_string();
-                below(pointer, &name, |pointer| differences(Some(old), Some(new), pointer, found));
-            }
+    } else if let (Some(old), Some(new)) = (elements_of(old), elements_of(new))
+        && old.clone().count() == new.clone().count()
+    {
+        for (index, (old, new)) in old.zip(new).enumerate() {
+            let name = index.to_string();
+            below(pointer, &name, |pointer| differences(Some(old), Some(new), pointer, found));
         }
-        (from, to) if from == to => {}
-        _ => found.note(pointer),
+    } else if !are_equal(old, new) {
+        found.note(pointer);
     }
 }
 
@@ -497,19 +523,23 @@ fn below(pointer: &mut String, name: &str, act: impl FnOnce(&mut String)) {
 }
 
 /// All members of two objects, each with what it is in the one and in the other.
-fn members<'a>(
-    from: &'a Map<String, Value>,
-    to: &'a Map<String, Value>,
-) -> impl Iterator<Item = (&'a str, Option<&'a Value>, Option<&'a Value>)> {
-    let kept = to.iter().map(|(name, new)| (name.as_str(), from.get(name), Some(new)));
-    let removed = from.iter().filter(|(name, _)| !to.contains_key(*name));
-    kept.chain(removed.map(|(name, old)| (name.as_str(), Some(old), None)))
+fn members<'a, K: Ord + Borrow<str>, V>(
+    from: &'a BTreeMap<K, V>,
+    to: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a str, Option<&'a V>, Option<&'a V>)> {
+    fn text<K: Borrow<str>>(name: &K) -> &str {
+        name.borrow()
+    }
+
+    let kept = to.iter().map(|(name, new)| (text(name), from.get(text(name)), Some(new)));
+    let removed = from.iter().filter(|(name, _)| !to.contains_key(text(*name)));
+    kept.chain(removed.map(|(name, old)| (text(name), Some(old), None)))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Map, Value, json};
 
     use super::*;
 
@@ -739,23 +769,25 @@ mod tests {
         };
         let between = |from: &str, to: &str| Difference::between(&settings(from), &settings(to));
         let same = between(
-            r#"{"a":1.0,"b":[123456789012345678901]}"#,
-            r#"{ "b": [123456789012345678902], "a": 1e0 }"#,
+            r#"{"a":1.0,"b":[123456789012345678901,1e999]}"#,
+            r#"{ "b": [123456789012345678901.0,10E998], "\u0061": 1e0 }"#,
         );
         assert!(same.is_empty());
         assert_eq!(same.summary(), "Nothing changed");
         assert_eq!(shown(&same), json!({}));
-        // Nothing that a double can be.
-        assert!(between(r#"{"a":1e999}"#, r#"{"a":1e999}"#).is_empty());
         let other = between(r#"{"a":1e999}"#, r#"{"a":1e998}"#);
         assert_eq!(
             shown(&other),
             json!({
-                "nodes": {"changed": [{"id": "a", "pointers": ["/graph/nodes/0/fields"]}]},
-                "members": ["/flowSettings"],
+                "nodes": {"changed": [{"id": "a", "pointers": ["/graph/nodes/0/fields/a"]}]},
+                "members": ["/flowSettings/a"],
             })
         );
-        assert_eq!(super::json_patch(&settings("1e999"), &settings("1")), None);
+        let patch = super::json_patch(&settings("1e999"), &settings("123456789012345678901"));
+        assert_eq!(
+            serde_json::to_string(&patch.unwrap()).unwrap(),
+            r#"[{"op":"replace","path":"/flowSettings","value":123456789012345678901},{"op":"replace","path":"/graph/nodes/0/fields","value":123456789012345678901}]"#
+        );
     }
 
     #[test]

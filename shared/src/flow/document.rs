@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
@@ -11,10 +12,11 @@ use serde_json::value::RawValue;
 use super::parse::{MAX_FAULTS, bounded};
 use super::{Fault, ObjectId, Role, Schedule, SecretId};
 use crate::identity::OwnerKey;
+use crate::json::{Tree, are_equal};
 
 /// A member of a JSON object that may be missing, `null`, or a value; a client can tell the three
 /// apart, so they are stored apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Field<T> {
     /// The member is not there.
     #[default]
@@ -61,18 +63,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     }
 }
 
-/// Any JSON value, kept byte for byte as it was sent.
+/// Any JSON value, kept byte for byte as it was sent. Equal is what has the same value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json(pub(super) Box<RawValue>);
 
+impl Json {
+    pub(super) fn text(&self) -> &str {
+        self.0.get()
+    }
+}
+
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
-        self.0.get() == other.0.get()
+        are_equal(self.0.get(), other.0.get())
     }
 }
 
 impl Eq for Json {}
+
+impl Hash for Json {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Tree::read(self.0.get()).ok().hash(state);
+    }
+}
 
 /// What a client may write of a flow. A value of this type obeys every rule of the contract's
 /// "flow document"; it is made only by parsing a body.
@@ -129,7 +143,7 @@ pub struct Node {
 }
 
 /// What one node puts out goes into another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract's table of fields describes them")]
 pub struct Edge {
     #[serde(default, skip_serializing_if = "Field::is_absent")]
@@ -141,7 +155,7 @@ pub struct Edge {
 }
 
 /// How data passes along an edge.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract's table of fields describes them")]
 pub struct EdgeConfig {
     #[serde(default, skip_serializing_if = "Field::is_absent")]

@@ -264,7 +264,7 @@ impl Flow {
     ) -> Result<Option<Self>, EditError> {
         let stored = self.document.json().and_then(serde_json::from_str).map_err(|_| Vec::<Fault>::new())?;
         let mut merged = read_fields(stored).unwrap_or_default();
-        merged.extend(fields);
+        merged.extend(self.without_own_status(fields));
         self.with_document(caller, Document::parse(merged, check)?)
     }
 
@@ -500,9 +500,7 @@ impl Flow {
 
     /// Another revision of the document, which was this one.
     fn revised(mut self, before: &Document) -> Self {
-        let difference = Difference::between(before, &self.document);
-        let summary = if difference.is_empty() { "Formatting changed".into() } else { difference.summary() };
-        self.summary = Some(summary);
+        self.summary = Some(Difference::between(before, &self.document).summary());
         self.revision += 1;
         self.updated_at = self.changed_at;
         self.author = self.actor.clone();
@@ -523,6 +521,17 @@ impl Flow {
             self.started_by = None;
         }
         self
+    }
+
+    /// What a client was shown and sends back, without the status if that is what it is.
+    pub(super) fn without_own_status<'a>(&self, mut fields: Fields<'a>) -> Fields<'a> {
+        let is_own = |raw: &&RawValue| {
+            serde_json::from_str(raw.get()).is_ok_and(|status: Status| status == self.status)
+        };
+        if fields.get("status").is_some_and(is_own) {
+            fields.remove("status");
+        }
+        fields
     }
 
     /// Its times never fall, whatever the clocks of those who change it say.

@@ -16,6 +16,7 @@ mod time;
 mod view;
 
 pub use credentials::CredentialCheck;
+pub(crate) use diff::cut_pointer;
 pub use diff::{Difference, json_patch};
 pub(crate) use document::tag_of;
 pub use document::{
@@ -27,7 +28,7 @@ pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
 pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, more_faults, read_fields, too_large};
-pub use patch::{Patch, PatchError};
+pub use patch::{Lack, Operation, Patch, PatchError};
 pub use rules::{
     Diagnostic, InvalidLevel, InvalidLevels, Level, NodeIds, RULES, Rule, RuleLevels, rules_page,
 };

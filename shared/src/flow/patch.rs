@@ -1,15 +1,16 @@
 //! Patches in the two standard languages: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902). Both are
-//! of the flow as clients see it.
+//! of the flow as clients see it, and leave what they do not touch as it is written.
 
-use json_patch::PatchOperation;
-use serde_json::Value;
+mod draft;
 
-use super::diff::Pairs;
-use super::document::{Document, Edge, Field, Json};
-use super::{ComponentCheck, EditError, Flow, FlowView, read_fields};
+use serde_json::value::RawValue;
+
+use super::{ComponentCheck, Document, EditError, Fields, Flow, FlowView, read_fields};
 use crate::identity::Caller;
+use crate::json::are_equal;
+use draft::{Draft, Pointer};
 
-/// As much as a body may be, twice: for the result, and for all that operations bring somewhere.
+/// As much as a body may be, twice: for the result, and for all that operations bring somewhere or look at.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// As deep as a body may be.
 const MAX_DEPTH: usize = 100;
@@ -17,14 +18,42 @@ const MAX_DEPTH: usize = 100;
 const MAX_OPERATIONS: usize = 1000;
 /// Why an operation fails is told in as many characters.
 const MAX_MESSAGE: usize = 300;
+/// What an operation may be.
+const OPS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
 
 /// A change of a flow in a standard language.
 #[derive(Clone, Debug)]
-pub enum Patch {
+pub enum Patch<'a> {
     /// RFC 7396: what the flow is to look like where it is to change; `null` removes.
-    Merge(Value),
+    Merge(Fields<'a>),
     /// RFC 6902: operations, all or none.
-    Operations(Vec<PatchOperation>),
+    Operations(Vec<Operation<'a>>),
+}
+
+/// One operation of a JSON Patch.
+#[derive(Clone, Debug)]
+pub struct Operation<'a> {
+    act: Act<'a>,
+    path: Pointer,
+}
+
+#[derive(Clone, Debug)]
+enum Act<'a> {
+    Add(&'a RawValue),
+    Remove,
+    Replace(&'a RawValue),
+    Move(Pointer),
+    Copy(Pointer),
+    Test(&'a RawValue),
+}
+
+/// What something lacks to be an operation.
+#[derive(Clone, Debug)]
+pub struct Lack {
+    /// For people.
+    pub message: String,
+    /// Where in the patch.
+    pub pointer: String,
 }
 
 /// Why a patch makes no flow.
@@ -46,6 +75,59 @@ pub enum PatchError {
     Edit(#[from] EditError),
 }
 
+impl<'a> Operation<'a> {
+    /// Reads the operations of a patch.
+    ///
+    /// # Errors
+    /// What each one lacks that is none (RFC 6902, 4), in words of which none is the client's.
+    pub fn read_all(elements: &[&'a RawValue]) -> Result<Vec<Self>, Vec<Lack>> {
+        let mut lacks = Vec::new();
+        // More are too many, or more than are told.
+        let operations = elements.iter().take(MAX_OPERATIONS + 1).enumerate();
+        let operations = operations.filter_map(|(index, raw)| Self::read(index, raw, &mut lacks)).collect();
+        if lacks.is_empty() { Ok(operations) } else { Err(lacks) }
+    }
+
+    fn read(index: usize, raw: &'a RawValue, lacks: &mut Vec<Lack>) -> Option<Self> {
+        let mut lack = |member: &str, message: &str| {
+            let message = format!("operation '/{index}' {message}");
+            lacks.push(Lack { message, pointer: format!("/{index}{member}") });
+        };
+        let Some(fields) = read_fields(raw) else {
+            lack("", "is no object");
+            return None;
+        };
+        let text = |name: &str| -> Option<String> { serde_json::from_str(fields.get(name)?.get()).ok() };
+        let op = text("op").unwrap_or_default();
+        if !OPS.contains(&op.as_str()) {
+            lack("/op", "requires an op: add, remove, replace, move, copy or test");
+        }
+        let mut pointer = |name: &str| {
+            let pointer = text(name).and_then(Pointer::read);
+            if pointer.is_none() {
+                lack(&format!("/{name}"), &format!("requires a {name} that is a JSON pointer (RFC 6901)"));
+            }
+            pointer
+        };
+        let path = pointer("path");
+        let from = if matches!(op.as_str(), "move" | "copy") { pointer("from") } else { None };
+        let value = fields.get("value").copied();
+        if value.is_none() && matches!(op.as_str(), "add" | "replace" | "test") {
+            lack("/value", "requires a value");
+        }
+        let act = match op.as_str() {
+            "add" => Act::Add(value?),
+            "remove" => Act::Remove,
+            "replace" => Act::Replace(value?),
+            "move" => Act::Move(from?),
+            "copy" => Act::Copy(from?),
+            "test" => Act::Test(value?),
+            _ => return None,
+        };
+        Some(Self { act, path: path? })
+    }
+}
+
 impl Flow {
     /// The flow after a patch; `None` when it changes nothing. The flow must be inactive.
     ///
@@ -54,155 +136,90 @@ impl Flow {
     pub fn patched(
         &self,
         caller: &Caller,
-        patch: &Patch,
+        patch: &Patch<'_>,
         check: ComponentCheck,
     ) -> Result<Option<Self>, PatchError> {
-        let mut view = serde_json::to_value(FlowView::from(self)).unwrap_or_default();
-        let status = view.get("status").cloned();
+        let not_applicable = |message: String| PatchError::NotApplicable { message, pointer: String::new() };
+        let not_json = |error: serde_json::Error| not_applicable(error.to_string());
+        let view = FlowView::from(self).json().map_err(not_json)?;
+        let mut draft = Draft::new(&view);
         match patch {
-            Patch::Merge(changes) => json_patch::merge(&mut view, changes),
-            Patch::Operations(operations) => apply(&mut view, operations)?,
+            Patch::Merge(changes) => draft.merge(changes).map_err(not_json)?,
+            Patch::Operations(operations) => apply(&mut draft, operations)?,
         }
-        if depth(&view) > MAX_DEPTH {
+        if !draft.is_changed() && draft.to_text() == view {
+            return Ok(None);
+        }
+        if draft.depth() > MAX_DEPTH {
             return Err(PatchError::TooLarge);
         }
-        // What a patch leaves it does not set, also while the flow runs.
-        if let Some(members) = view.as_object_mut()
-            && members.get("status") == status.as_ref()
-        {
-            members.remove("status");
-        }
-        let text = view.to_string();
+        let text = draft.to_text();
         if text.len() > MAX_BYTES {
             return Err(PatchError::TooLarge);
         }
-        let raw = serde_json::from_str(&text).ok().and_then(read_fields);
-        let fields = raw.ok_or_else(|| PatchError::NotApplicable {
-            message: "the flow would be no object".into(),
-            pointer: String::new(),
-        })?;
-        let mut document = Document::parse(fields, check).map_err(EditError::Invalid)?;
-        document.keep_texts_of(&self.document);
+        let fields: Option<Fields<'_>> = serde_json::from_str(&text).ok();
+        let fields = fields.ok_or_else(|| not_applicable("the flow would be no object".into()))?;
+        let document = Document::parse(self.without_own_status(fields), check).map_err(EditError::Invalid)?;
         Ok(self.with_document(caller, document)?)
     }
 }
 
 /// One operation after the other, each only if what it brings stays small and flat: copies could make
 /// any size of little, and any depth, which no thread has the stack to walk.
-fn apply(view: &mut Value, operations: &[PatchOperation]) -> Result<(), PatchError> {
+fn apply<'a>(draft: &mut Draft<'a>, operations: &[Operation<'a>]) -> Result<(), PatchError> {
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooLarge);
     }
-    let mut bytes = view.to_string().len();
-    for (number, operation) in operations.iter().enumerate() {
-        let brought = match operation {
-            PatchOperation::Add(add) => Some(&add.value),
-            PatchOperation::Replace(replace) => Some(&replace.value),
-            PatchOperation::Copy(copy) => copy.from.resolve(view).ok(),
-            PatchOperation::Move(moved) => moved.from.resolve(view).ok(),
-            PatchOperation::Remove(_) | PatchOperation::Test(_) => None,
+    let mut bytes = draft.size();
+    for (index, Operation { act, path }) in operations.iter().enumerate() {
+        let failed = |what: &str| {
+            let message = format!("operation '/{index}' failed at path '{}': {what}", path.as_str());
+            let message = message.chars().take(MAX_MESSAGE).collect();
+            PatchError::NotApplicable { message, pointer: format!("/{index}") }
         };
-        if let Some(value) = brought {
-            bytes += value.to_string().len();
-            if bytes > MAX_BYTES || operation.path().tokens().count() + depth(value) > MAX_DEPTH {
-                return Err(PatchError::TooLarge);
+        let nowhere = |_| failed("path is invalid");
+        let from_nowhere = |_| failed("\"from\" path is invalid");
+        let mut weigh = |size: usize| {
+            bytes += size;
+            if bytes > MAX_BYTES { Err(PatchError::TooLarge) } else { Ok(()) }
+        };
+        let mut bring = |value: Draft<'a>| {
+            weigh(value.size())?;
+            let depth = path.tokens().count() + value.depth();
+            if depth > MAX_DEPTH { Err(PatchError::TooLarge) } else { Ok(value) }
+        };
+        match act {
+            Act::Add(value) => draft.add(path, bring(Draft::new(value.get()))?).map_err(nowhere)?,
+            Act::Replace(value) => draft.replace(path, bring(Draft::new(value.get()))?).map_err(nowhere)?,
+            Act::Remove => drop(draft.remove(path).map_err(nowhere)?),
+            Act::Move(from) if from.holds(path) => {
+                return Err(failed("cannot move the value inside itself"));
+            }
+            Act::Move(from) => {
+                let value = bring(draft.remove(from).map_err(from_nowhere)?)?;
+                draft.add(path, value).map_err(nowhere)?;
+            }
+            Act::Copy(from) => {
+                let value = bring(draft.at(from).map_err(from_nowhere)?.copy())?;
+                draft.add(path, value).map_err(nowhere)?;
+            }
+            // By value (RFC 6902, 4.6): 1 is 1.0.
+            Act::Test(value) => {
+                let found = draft.at(path).map_err(nowhere)?;
+                weigh(found.size())?;
+                if !are_equal(&found.to_text(), value.get()) {
+                    return Err(failed("value did not match"));
+                }
             }
         }
-        // By value (RFC 6902, 4.6): 1 is 1.0.
-        if let PatchOperation::Test(test) = operation
-            && test.path.resolve(view).is_ok_and(|value| are_equal(value, &test.value))
-        {
-            continue;
-        }
-        json_patch::patch_unsafe(view, std::slice::from_ref(operation)).map_err(|mut error| {
-            error.operation = number;
-            PatchError::NotApplicable {
-                message: error.to_string().chars().take(MAX_MESSAGE).collect(),
-                pointer: format!("/{number}"),
-            }
-        })?;
     }
     Ok(())
 }
 
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or_default(),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or_default(),
-        _ => 0,
-    }
-}
-
-/// Whether two values are the same; of numbers, whatever they are written as.
-fn are_equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_equal(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| are_equal(a, b)))
-        }
-        _ => a == b,
-    }
-}
-
-impl Document {
-    /// Gives back the texts of what a patch has left as it was: on its way through a patch JSON loses
-    /// the order of its members and digits beyond a double.
-    fn keep_texts_of(&mut self, stored: &Self) {
-        keep(&mut self.flow_settings, &stored.flow_settings);
-        // A node may have another id now, and edges may have the same ends, or other ones: then what free JSON they
-        // have says which they were.
-        let (nodes, before) = (&mut self.graph.nodes, &stored.graph.nodes);
-        let origins =
-            Pairs::of(before, nodes, &[|node| Some(node.id.clone()), |node| value(&node.fields)]).origins;
-        for (node, origin) in nodes.iter_mut().zip(origins) {
-            if let Some(stored) = origin.and_then(|origin| before.get(origin)) {
-                keep(&mut node.fields, &stored.fields);
-                keep(&mut node.node_settings, &stored.node_settings);
-            }
-        }
-        let (Field::Value(edges), Field::Value(before)) = (&mut self.graph.edges, &stored.graph.edges) else {
-            return;
-        };
-        let origins = Pairs::of(
-            before,
-            edges,
-            &[
-                |edge| Some((Some((&edge.source, &edge.target)), mapper(edge)?)),
-                |edge| Some((None, mapper(edge)?)),
-            ],
-        )
-        .origins;
-        for (edge, origin) in edges.iter_mut().zip(origins) {
-            let found = origin.and_then(|origin| before.get(origin)?.config.value());
-            if let (Field::Value(config), Some(stored)) = (&mut edge.config, found) {
-                config.mapper.clone_from(&stored.mapper);
-            }
-        }
-    }
-}
-
-/// The mapper of an edge by its value alone.
-fn mapper(edge: &Edge) -> Option<String> {
-    value(&edge.config.value()?.mapper)
-}
-
-/// Free JSON by its value alone, if there is any.
-fn value(json: &Field<Json>) -> Option<String> {
-    Some(serde_json::from_str::<Value>(json.value()?.0.get()).ok()?.to_string())
-}
-
-fn keep(json: &mut Field<Json>, stored: &Field<Json>) {
-    if value(json).is_some_and(|now| Some(now) == value(stored)) {
-        json.clone_from(stored);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::super::{Role, StoredDocument};
     use super::*;
@@ -221,30 +238,34 @@ mod tests {
             .unwrap()
     }
 
-    fn merged(changes: Value) -> Result<Option<Flow>, PatchError> {
+    fn merged(changes: &str) -> Result<Option<Flow>, PatchError> {
+        let changes = serde_json::from_str(changes).unwrap();
         flow().patched(&caller(), &Patch::Merge(changes), ComponentCheck::AtStart)
     }
 
-    fn operated(operations: Value) -> Result<Option<Flow>, PatchError> {
-        let operations = serde_json::from_value(operations).unwrap();
-        flow().patched(&caller(), &Patch::Operations(operations), ComponentCheck::AtStart)
+    fn operations(text: &str) -> Patch<'_> {
+        let operations: Vec<&RawValue> = serde_json::from_str(text).unwrap();
+        Patch::Operations(Operation::read_all(&operations).unwrap())
+    }
+
+    fn operated(patch: &Value) -> Result<Option<Flow>, PatchError> {
+        flow().patched(&caller(), &operations(&patch.to_string()), ComponentCheck::AtStart)
     }
 
     #[test]
     fn a_merge_changes_what_it_names_and_null_removes() {
-        let next = merged(json!({"name": "m", "description": null, "graph": {"edges": []}}));
+        let next = merged(r#"{"name": "m", "description": null, "graph": {"edges": []}}"#);
         assert!(matches!(next, Err(PatchError::Edit(EditError::Invalid(_)))), "two nodes need an edge");
-        let next = merged(json!({"name": "m", "description": null})).unwrap().unwrap();
+        let next = merged(r#"{"name": "m", "description": null}"#).unwrap().unwrap();
         assert_eq!((next.document.name.value().unwrap().as_str(), next.revision), ("m", 2));
         assert!(next.document.description.is_absent());
-        assert!(merged(json!({"name": "n", "id": "other", "createdAt": "1"})).unwrap().is_none());
-        assert!(matches!(merged(json!([1])), Err(PatchError::NotApplicable { .. })));
-        assert!(matches!(merged(json!({"status": "active"})), Err(PatchError::Edit(EditError::Invalid(_)))));
+        assert!(merged(r#"{"name": "n", "id": "other", "createdAt": "1"}"#).unwrap().is_none());
+        assert!(matches!(merged(r#"{"status": "active"}"#), Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
     #[test]
     fn operations_are_done_in_order_and_all_or_none() {
-        let next = operated(json!([
+        let next = operated(&json!([
             {"op": "test", "path": "/status", "value": "inactive"},
             {"op": "add", "path": "/graph/nodes/-", "value": {"id": "c"}},
             {"op": "replace", "path": "/graph/edges/0/target", "value": "c"},
@@ -258,62 +279,83 @@ mod tests {
             json!([{"op": "remove", "path": "/nowhere"}]),
             json!([{"op": "add", "path": "/graph/nodes/9", "value": {}}]),
         ] {
-            assert!(matches!(operated(refused.clone()), Err(PatchError::NotApplicable { .. })), "{refused}");
+            assert!(matches!(operated(&refused), Err(PatchError::NotApplicable { .. })), "{refused}");
         }
-        let invalid = operated(json!([{"op": "remove", "path": "/graph"}]));
+        let invalid = operated(&json!([{"op": "remove", "path": "/graph"}]));
         assert!(matches!(invalid, Err(PatchError::Edit(EditError::Invalid(_)))));
     }
 
     #[test]
     fn what_a_patch_leaves_keeps_its_text() {
         for next in [
-            merged(
-                json!({"name": "m", "graph": {"edges": [{"source": "a", "target": "b", "config": {"mapper": serde_json::from_str::<Value>(FIELDS).unwrap()}}]}}),
-            ),
-            operated(json!([{"op": "replace", "path": "/name", "value": "m"}])),
+            merged(&format!(
+                r#"{{"name":"m","graph":{{"edges":[{{"source":"a","target":"b","config":{{"mapper":{FIELDS}}}}}]}}}}"#
+            )),
+            operated(&json!([{"op": "replace", "path": "/name", "value": "m"}])),
+            operated(&json!([
+                {"op": "move", "from": "/graph/nodes/0", "path": "/graph/nodes/1"},
+                {"op": "test", "path": "/graph/nodes/1/fields/b/0", "value": 1.0},
+                {"op": "replace", "path": "/graph/nodes/1/id", "value": "c"},
+                {"op": "replace", "path": "/graph/edges/0/source", "value": "c"},
+            ])),
         ] {
             let document = next.unwrap().unwrap().document;
             let text = document.json().unwrap();
             assert_eq!(text.matches(FIELDS).count(), 3, "{text}");
         }
-        assert!(operated(json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());
+        assert!(operated(&json!([{"op": "test", "path": "/name", "value": "n"}])).unwrap().is_none());
+        let next = operated(&json!([{"op": "replace", "path": "/flowSettings/z", "value": 2}]));
+        let text = next.unwrap().unwrap().document.json().unwrap().to_owned();
+        assert!(text.contains(r#""flowSettings":{"z":2,"a":12345678901234567890123,"b":[ 1 ]}"#), "{text}");
+        let next = merged(r#"{"flowSettings": {"z": null, "c": {"d": null, "e": 1.0}}}"#);
+        let text = next.unwrap().unwrap().document.json().unwrap().to_owned();
+        assert!(text.contains(r#"{"a":12345678901234567890123,"b":[ 1 ],"c":{"e":1.0}}"#), "{text}");
     }
 
     #[test]
-    fn a_node_with_another_id_and_an_edge_with_other_ends_keep_theirs() {
-        const MAPPERS: [&str; 2] = [r#"{"z":1.0,"a":12345678901234567890123}"#, r#"{"z":2.0,"a":[ 1 ]}"#];
-        let body = format!(
-            r#"{{"graph":{{"nodes":[{{"id":"a","fields":{FIELDS}}},{{"id":"b"}}],"edges":[
-                {{"source":"a","target":"b","config":{{"mapper":{}}}}},{{"source":"a","target":"b","config":{{"mapper":{}}}}}]}}}}"#,
-            MAPPERS[0], MAPPERS[1],
-        );
-        let fields = serde_json::from_str(&body).unwrap();
-        let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart, Role::Owner).unwrap();
-        let patched = |operations: Value| {
-            let patch = Patch::Operations(serde_json::from_value(operations).unwrap());
-            flow.patched(&caller(), &patch, ComponentCheck::AtStart).unwrap().unwrap().document
-        };
-        let renamed = json!([
-            {"op": "replace", "path": "/graph/nodes/0/id", "value": "c"},
-            {"op": "replace", "path": "/graph/edges/0/source", "value": "c"},
-            {"op": "replace", "path": "/graph/edges/1", "value": {"source": "b", "target": "c"}},
-        ]);
-        let text = patched(renamed).json().unwrap().to_owned();
-        assert!(text.contains(FIELDS) && text.contains(MAPPERS[0]) && !text.contains(MAPPERS[1]), "{text}");
-        for (gone, left) in [(0, MAPPERS[1]), (1, MAPPERS[0])] {
-            let path = format!("/graph/edges/{gone}");
-            let text = patched(json!([{"op": "remove", "path": path}])).json().unwrap().to_owned();
-            assert!(text.contains(left), "{text}");
+    fn a_failure_is_of_the_operation_that_fails() {
+        let ok = json!({"op": "test", "path": "/name", "value": "n"});
+        for (operation, what) in [
+            (json!({"op": "test", "path": "/name", "value": "x"}), "value did not match"),
+            (json!({"op": "test", "path": "/nowhere", "value": null}), "path is invalid"),
+            (json!({"op": "remove", "path": ""}), "path is invalid"),
+            (json!({"op": "replace", "path": "/graph/nodes/-", "value": 1}), "path is invalid"),
+            (json!({"op": "add", "path": "/graph/nodes/01", "value": 1}), "path is invalid"),
+            (json!({"op": "add", "path": "/name/x", "value": 1}), "path is invalid"),
+            (json!({"op": "copy", "from": "/x", "path": "/name"}), "\"from\" path is invalid"),
+            (
+                json!({"op": "move", "from": "/graph", "path": "/graph/x"}),
+                "cannot move the value inside itself",
+            ),
+        ] {
+            let refused = operated(&json!([ok, operation])).unwrap_err();
+            let path = operation["path"].as_str().unwrap();
+            assert_eq!(refused.to_string(), format!("operation '/1' failed at path '{path}': {what}"));
         }
-        let text = patched(json!([{"op": "add", "path": "/name", "value": "n"}])).json().unwrap().to_owned();
-        assert!(MAPPERS.iter().all(|mapper| text.contains(mapper)), "{text}");
+        let faults = |text: &str| -> Vec<String> {
+            let operations: Vec<&RawValue> = serde_json::from_str(text).unwrap();
+            let faults = Operation::read_all(&operations).err().unwrap_or_default();
+            faults.into_iter().map(|fault| fault.pointer).collect()
+        };
+        for (text, pointers) in [
+            ("[1]", vec!["/0"]),
+            (r#"[{"op": "remove", "path": ""}, {"op": 1}]"#, vec!["/1/op", "/1/path"]),
+            (r#"[{"op": "remove", "path": "/~2"}]"#, vec!["/0/path"]),
+            (
+                r#"[{"op": "copy", "path": "", "from": "x"}, {"op": "add", "path": ""}]"#,
+                vec!["/0/from", "/1/value"],
+            ),
+            (r#"[{"op": "add", "path": "", "value": null}]"#, vec![]),
+        ] {
+            assert_eq!(faults(text), pointers, "{text}");
+        }
     }
 
     #[test]
     fn a_number_is_tested_by_its_value() {
         let tested = |value: &str| {
-            let value: Value = serde_json::from_str(value).unwrap();
-            operated(json!([{"op": "test", "path": "/flowSettings", "value": value}]))
+            let text = format!(r#"[{{"op":"test","path":"/flowSettings","value":{value}}}]"#);
+            flow().patched(&caller(), &operations(&text), ComponentCheck::AtStart)
         };
         let stored = FIELDS.replace("1.0", "1").replace("[ 1 ]", "[1.0]");
         assert!(tested(&stored).unwrap().is_none());
@@ -321,6 +363,7 @@ mod tests {
             let refused = tested(&FIELDS.replace("[ 1 ]", other));
             assert!(matches!(refused, Err(PatchError::NotApplicable { .. })), "{other}");
         }
+        assert!(tested(&FIELDS.replace("0123,", "0124,")).is_err());
     }
 
     #[test]
@@ -329,7 +372,7 @@ mod tests {
         let body = format!(r#"{{"graph":{{"nodes":[{{"id":"a"}}]}},"flowSettings":{inner}}}"#);
         let fields = serde_json::from_str(&body).unwrap();
         let flow = Flow::create(&caller(), fields, ComponentCheck::AtStart, Role::Owner).unwrap();
-        let patch = Patch::Merge(json!({"name": "m"}));
+        let patch = Patch::Merge(serde_json::from_str(r#"{"name": "m"}"#).unwrap());
         assert!(flow.patched(&caller(), &patch, ComponentCheck::AtStart).unwrap().is_some());
     }
 
@@ -338,7 +381,7 @@ mod tests {
         let bomb: Vec<_> = (0..40)
             .map(|n| json!({"op": "copy", "from": "/flowSettings", "path": format!("/flowSettings/x{n}")}))
             .collect();
-        assert!(matches!(operated(json!(bomb)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(bomb)), Err(PatchError::TooLarge)));
         // Into its own innermost, again and again: twice as deep each time.
         let mut leaf = "/flowSettings/x".to_owned();
         let mut doubling = vec![json!({"op": "add", "path": leaf, "value": {}})];
@@ -346,13 +389,64 @@ mod tests {
             doubling.push(json!({"op": "copy", "from": "/flowSettings", "path": format!("{leaf}/y")}));
             leaf = format!("{leaf}/y{}", leaf.replace("/flowSettings", ""));
         }
-        assert!(matches!(operated(json!(doubling)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(doubling)), Err(PatchError::TooLarge)));
         let many = vec![json!({"op": "test", "path": "/name", "value": "n"}); MAX_OPERATIONS + 1];
-        assert!(matches!(operated(json!(many)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(many)), Err(PatchError::TooLarge)));
         let deep = (0..90).fold(json!(1), |inner, _| json!({"x": inner}));
         let mut operations = vec![json!({"op": "add", "path": "/flowSettings/x", "value": deep.clone()})];
         let below = "/x".repeat(60);
         operations.push(json!({"op": "add", "path": format!("/flowSettings/x{below}"), "value": deep}));
-        assert!(matches!(operated(json!(operations)), Err(PatchError::TooLarge)));
+        assert!(matches!(operated(&json!(operations)), Err(PatchError::TooLarge)));
+    }
+
+    fn pieces() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(json!(null)), (0..3u8).prop_map(Value::from), Just(json!("~/"))];
+        let names = prop::sample::select(vec!["a", "b", "0", "~/", ""]);
+        leaf.prop_recursive(3, 12, 3, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(names.clone().prop_map(String::from), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn any_operation() -> impl Strategy<Value = Value> {
+        let token = prop::sample::select(vec!["/a", "/b", "/0", "/1", "/-", "/~0~1", "/"]);
+        let path = prop::collection::vec(token, 0..3).prop_map(|tokens| tokens.concat());
+        let op = prop::sample::select(vec!["add", "remove", "replace", "move", "copy", "test"]);
+        (op, path.clone(), path, pieces())
+            .prop_map(|(op, path, from, value)| json!({"op": op, "path": path, "from": from, "value": value}))
+    }
+
+    proptest! {
+        #[test]
+        fn patches_do_what_a_library_does(
+            document in pieces(), merge in pieces(), patch in prop::collection::vec(any_operation(), 0..4)
+        ) {
+            let text = document.to_string();
+            let mut merged = document.clone();
+            json_patch::merge(&mut merged, &merge);
+            let merge = merge.to_string();
+            let mut draft = Draft::new(&text);
+            if let Ok(merge) = serde_json::from_str(&merge) {
+                draft.merge(&merge).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Value>(&draft.to_text()).unwrap(), merged);
+            }
+
+            let sent = Value::from(patch.clone()).to_string();
+            let Patch::Operations(operations) = operations(&sent) else { unreachable!() };
+            let mut draft = Draft::new(&text);
+            let done = apply(&mut draft, &operations);
+            let mut patched = document;
+            let patch: json_patch::Patch = serde_json::from_value(patch.into()).unwrap();
+            match json_patch::patch(&mut patched, &patch) {
+                Ok(()) => {
+                    prop_assert!(done.is_ok(), "{:?}", done);
+                    prop_assert_eq!(serde_json::from_str::<Value>(&draft.to_text()).unwrap(), patched);
+                }
+                Err(error) => prop_assert_eq!(done.unwrap_err().to_string(), error.to_string()),
+            }
+        }
     }
 }

@@ -3,6 +3,8 @@ use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::json::join;
+
 use super::{FinalDocument, Flow, FlowId, ObjectId, Status, StoredDocument, Timestamp};
 
 /// A function answers at most 6 MB of JSON, in which the body is one string; the rest is for headers.
@@ -88,13 +90,6 @@ impl<D: StoredDocument> FlowView<'_, D> {
         };
         join(flow.document.json()?, &state)
     }
-}
-
-/// The JSON of an object that has members, with more of them.
-fn join(object: &str, members: &impl Serialize) -> Result<String, serde_json::Error> {
-    let members = serde_json::to_string(members)?;
-    let (object, members) = (object.strip_suffix('}').unwrap_or(object), members.trim_start_matches('{'));
-    Ok([object, if members == "}" { "" } else { "," }, members].concat())
 }
 
 impl<D: StoredDocument> Serialize for FlowView<'_, D> {

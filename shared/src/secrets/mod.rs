@@ -4,7 +4,6 @@
 
 mod read;
 mod secret;
-mod tree;
 mod value;
 mod vault;
 
@@ -21,7 +20,6 @@ use crate::identity::Caller;
 use crate::store::{self, Hold, Receipt, SecretRead, Store, Unsettled, pause};
 
 pub use secret::{OwnerType, Secret, SecretOwner, SecretView};
-pub use tree::Tree;
 pub use value::{SecretType, SecretValue};
 pub use vault::{Recovery, Vault, VaultError, VaultSettings};
 

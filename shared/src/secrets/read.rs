@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::tree::Tree;
 use crate::flow::{Fault, Field, Fields, read_fields};
+use crate::json::Tree;
 
 /// Characters of a text.
 const MAX_TEXT: usize = 256;

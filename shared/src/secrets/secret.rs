@@ -2,13 +2,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::read::Reader;
-use super::tree::Tree;
 use super::value::TooLarge;
 use super::{SecretError, SecretType, SecretValue};
 use crate::flow::{
     Actor, Fault, Field, Fields, MAX_OWNERS, ObjectId, SecretId, Timestamp, bounded, read_fields,
 };
 use crate::identity::{Caller, OwnerKey};
+use crate::json::Tree;
 
 /// Faults reported of one body.
 const MAX_FAULTS: usize = 100;

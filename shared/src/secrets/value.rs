@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::tree::Tree;
 use crate::flow::{Fault, ObjectId, read_fields};
+use crate::json::Tree;
 
 /// As much as Secrets Manager takes: 64 KB as JSON.
 const MAX_BYTES: usize = 64 * 1024;
@@ -164,7 +164,7 @@ impl SecretValue {
     /// Reads what [`Self::to_text`] gave.
     pub(super) fn from_text(kind: SecretType, text: &str) -> serde_json::Result<Self> {
         let members: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
-        let members = members.into_iter().map(|(name, member)| Ok((name, Tree::read(member)?)));
+        let members = members.into_iter().map(|(name, member)| Ok((name, Tree::read(member.get())?)));
         Ok(Self { kind, members: members.collect::<serde_json::Result<_>>()? })
     }
 
@@ -196,7 +196,7 @@ impl Form {
     ) -> Result<Option<Tree>, (&'static str, &'static str)> {
         let Some(sent) = sent.filter(|raw| raw.get() != "null") else { return Ok(None) };
         if self == Self::Tree {
-            let sent = Tree::read(sent).map_err(|_| ("cast", "cannot be read"))?;
+            let sent = Tree::read(sent.get()).map_err(|_| ("cast", "cannot be read"))?;
             return unmasked(sent, stored).map(Some);
         }
         let text = Tree::read_text(sent).ok_or(("cast", "must be a string"))?;

@@ -19,8 +19,10 @@ const KEPT: Duration = Duration::from_hours(24);
 pub struct ReceiptKey {
     /// Names it among all.
     pub id: String,
-    /// Tells whether another request of this name says the same.
+    /// Tells whether another request of this name is the same, byte for byte.
     pub fingerprint: String,
+    /// Tells whether one says the same, if it is JSON, whatever it is written as.
+    pub meaning: Option<String>,
     /// Seals the answer.
     pub seal: [u8; 32],
 }
@@ -49,6 +51,8 @@ pub struct StoredAnswer {
 #[serde(rename_all = "camelCase")]
 struct ReceiptItem {
     fingerprint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meaning: Option<String>,
     /// A [`StoredAnswer`] as JSON, compressed with zstd and then sealed with AES-256-GCM; empty when only the
     /// parts of the request have answers.
     #[serde(with = "serde_bytes")]
@@ -84,7 +88,8 @@ impl ReceiptKey {
 
     fn item(&self, answer: Vec<u8>, nonce: Vec<u8>) -> Result<Item, Error> {
         let expires_at = Timestamp::now().plus(KEPT).seconds();
-        let item = ReceiptItem { fingerprint: self.fingerprint.clone(), answer, nonce, expires_at };
+        let (fingerprint, meaning) = (self.fingerprint.clone(), self.meaning.clone());
+        let item = ReceiptItem { fingerprint, meaning, answer, nonce, expires_at };
         item::with_key(self.item_key(), &item)
     }
 
@@ -98,7 +103,8 @@ impl ReceiptKey {
         if item.expires_at <= Timestamp::now().seconds() {
             return Ok(None);
         }
-        if item.fingerprint != self.fingerprint {
+        let says_the_same = self.meaning.is_some() && item.meaning == self.meaning;
+        if item.fingerprint != self.fingerprint && !says_the_same {
             return Err(Error::KeyReused);
         }
         if item.answer.is_empty() {

@@ -1,29 +1,38 @@
-use json_patch::jsonptr::{PointerBuf, Token};
-use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
-use serde_json::Value;
+use std::mem;
 
-use super::members;
+use serde::Serialize;
+
 use super::pairs::Pairs;
+use super::{below, members};
 use crate::flow::Document;
+use crate::json::Tree;
 
 /// As many as a patch that is sent to a flow may have; rather than more, a larger value is replaced.
 const MAX_OPERATIONS: usize = 1000;
 /// The paths of those operations, for the same reason.
 const MAX_PATHS: usize = 256 * 1024;
 
+/// One operation of a JSON Patch (RFC 6902).
+#[derive(Clone, Serialize)]
+pub struct Operation {
+    op: &'static str,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Tree>,
+}
+
 /// The operations (RFC 6902) that turn the one into the other, as clients see flows: at most 1000, and
-/// not much larger than the document itself. `None` when a document has a number beyond a double, which
-/// no patch can say.
-#[must_use]
-pub fn json_patch(from: &Document, to: &Document) -> Option<Patch> {
-    let (Ok(Value::Object(from)), Ok(Value::Object(to))) =
-        (serde_json::to_value(from), serde_json::to_value(to))
-    else {
-        return None;
-    };
-    let parts = members(&from, &to).map(|(name, old, new)| {
+/// not much larger than the document itself.
+///
+/// # Errors
+/// When a document cannot be written as JSON.
+pub fn json_patch(from: &Document, to: &Document) -> serde_json::Result<Vec<Operation>> {
+    let read = |document: &Document| Tree::read(&serde_json::to_string(document)?);
+    let (from, to) = (read(from)?, read(to)?);
+    let (Tree::Object(from), Tree::Object(to)) = (&from, &to) else { return Ok(Vec::new()) };
+    let parts = members(from, to).map(|(name, old, new)| {
         let mut writer = Writer::default();
-        writer.below(name.into(), old, new);
+        writer.below(name, old, new);
         (name, new, writer.operations)
     });
     let mut parts: Vec<_> = parts.collect();
@@ -31,19 +40,19 @@ pub fn json_patch(from: &Document, to: &Document) -> Option<Patch> {
         // Only owners, graph and settings need more than one operation.
         for (name, new, operations) in &mut parts {
             if let Some(value) = new.filter(|_| operations.len() > MAX_OPERATIONS / 4) {
-                let path = PointerBuf::from_tokens([*name]);
-                *operations = vec![PatchOperation::Replace(ReplaceOperation { path, value: value.clone() })];
+                let path = format!("/{name}");
+                *operations = vec![Operation { op: "replace", path, value: Some(value.clone()) }];
             }
         }
     }
-    Some(Patch(parts.into_iter().flat_map(|(_, _, operations)| operations).collect()))
+    Ok(parts.into_iter().flat_map(|(_, _, operations)| operations).collect())
 }
 
 /// Writes operations, each for the document as those before it have left it.
 #[derive(Default)]
-struct Writer<'a> {
-    path: Vec<Token<'a>>,
-    operations: Vec<PatchOperation>,
+struct Writer {
+    path: String,
+    operations: Vec<Operation>,
     /// The bytes of their paths.
     paths: usize,
 }
@@ -55,25 +64,33 @@ struct Mark {
     paths: usize,
 }
 
-impl<'a> Writer<'a> {
-    fn below(&mut self, name: Token<'a>, from: Option<&'a Value>, to: Option<&'a Value>) {
-        self.path.push(name);
-        self.change(from, to);
-        self.path.pop();
+impl Writer {
+    fn below(&mut self, name: &str, from: Option<&Tree>, to: Option<&Tree>) {
+        self.at(name, |writer| writer.change(from, to));
     }
 
-    fn change(&mut self, from: Option<&'a Value>, to: Option<&'a Value>) {
+    fn at(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
+        let mut path = mem::take(&mut self.path);
+        below(&mut path, name, |path| {
+            self.path = mem::take(path);
+            write(self);
+            *path = mem::take(&mut self.path);
+        });
+        self.path = path;
+    }
+
+    fn change(&mut self, from: Option<&Tree>, to: Option<&Tree>) {
         let mark = Mark { operations: self.operations.len(), paths: self.paths };
         match (from, to) {
-            (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            (Some(Tree::Object(old)), Some(Tree::Object(new))) => {
                 for (name, old, new) in members(old, new) {
-                    self.below(name.into(), old, new);
+                    self.below(name, old, new);
                     if self.is_too_much_since(mark) {
                         break;
                     }
                 }
             }
-            (Some(Value::Array(old)), Some(Value::Array(new))) => self.array(old, new, mark),
+            (Some(Tree::Array(old)), Some(Tree::Array(new))) => self.array(old, new, mark),
             _ => return self.whole(from, to),
         }
         if self.is_too_much_since(mark) {
@@ -83,17 +100,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn whole(&mut self, from: Option<&Value>, to: Option<&Value>) {
+    fn whole(&mut self, from: Option<&Tree>, to: Option<&Tree>) {
         if from == to {
             return;
         }
-        let path = PointerBuf::from_tokens(&self.path);
-        self.paths += path.as_str().len();
-        self.operations.push(match (from, to.cloned()) {
-            (Some(_), Some(value)) => PatchOperation::Replace(ReplaceOperation { path, value }),
-            (None, Some(value)) => PatchOperation::Add(AddOperation { path, value }),
-            (_, None) => PatchOperation::Remove(RemoveOperation { path }),
-        });
+        self.paths += self.path.len();
+        let op = match (from, to) {
+            (Some(_), Some(_)) => "replace",
+            (None, _) => "add",
+            (_, None) => "remove",
+        };
+        self.operations.push(Operation { op, path: self.path.clone(), value: to.cloned() });
     }
 
     const fn is_too_much_since(&self, mark: Mark) -> bool {
@@ -102,20 +119,20 @@ impl<'a> Writer<'a> {
 
     /// Elements that are in both and in the same order stay; between them others are replaced, added
     /// and removed.
-    fn array(&mut self, from: &'a [Value], to: &'a [Value], mark: Mark) {
+    fn array(&mut self, from: &[Tree], to: &[Tree], mark: Mark) {
         let start = if from.len() == to.len() { 0 } else { common(from.iter().zip(to)) };
         let from = from.get(start..).unwrap_or_default();
         let to = to.get(start..).unwrap_or_default();
         let end = if from.len() == to.len() { 0 } else { common(from.iter().rev().zip(to.iter().rev())) };
         let from = from.get(..from.len() - end).unwrap_or_default();
         let to = to.get(..to.len() - end).unwrap_or_default();
-        let pairs = Pairs::of(from, to, &[|element| name_of(element), |element| ends_of(element)]);
+        let pairs = Pairs::of(from, to, &Name::ALL);
         let staying = longest_ascending(&pairs.origins);
         let (mut next_old, mut next_new) = (0, 0);
         for (new, old) in staying {
             let between = (from.get(next_old..old), to.get(next_new..new));
             self.run(between.0.unwrap_or_default(), between.1.unwrap_or_default(), start + next_new, mark);
-            self.below(Token::from(start + new), from.get(old), to.get(new));
+            self.below(&(start + new).to_string(), from.get(old), to.get(new));
             if self.is_too_much_since(mark) {
                 return;
             }
@@ -126,17 +143,15 @@ impl<'a> Writer<'a> {
     }
 
     /// Turns some elements, of which the first is at `start`, into others.
-    fn run(&mut self, from: &'a [Value], to: &'a [Value], start: usize, mark: Mark) {
+    fn run(&mut self, from: &[Tree], to: &[Tree], start: usize, mark: Mark) {
         for index in 0..from.len().max(to.len()) {
             match (from.get(index), to.get(index)) {
-                (Some(old), Some(new)) if name_of(old).or(name_of(new)).is_some() => {
-                    self.path.push(Token::from(start + index));
-                    self.whole(Some(old), Some(new));
-                    self.path.pop();
+                (Some(old), Some(new)) if Name::of(old).or(Name::of(new)).is_some() => {
+                    self.at(&(start + index).to_string(), |writer| writer.whole(Some(old), Some(new)));
                 }
                 // With each that is removed the next one moves to its place.
-                (old, None) => self.below(Token::from(start + to.len()), old, None),
-                (old, new) => self.below(Token::from(start + index), old, new),
+                (old, None) => self.below(&(start + to.len()).to_string(), old, None),
+                (old, new) => self.below(&(start + index).to_string(), old, new),
             }
             if self.is_too_much_since(mark) {
                 return;
@@ -146,20 +161,51 @@ impl<'a> Writer<'a> {
 }
 
 /// How many pairs are of equals before the first that is not.
-fn common<'a>(pairs: impl Iterator<Item = (&'a Value, &'a Value)>) -> usize {
+fn common<'a>(pairs: impl Iterator<Item = (&'a Tree, &'a Tree)>) -> usize {
     pairs.take_while(|(old, new)| old == new).count()
 }
 
-/// What an element is called: an edge by its ends and its id, anything else by its id.
-type Name<'a> = (Option<(&'a str, &'a str)>, Option<&'a Value>);
-
-fn name_of(element: &Value) -> Option<Name<'_>> {
-    let (ends, id) = (ends_of(element), element.get("id"));
-    if ends.is_some() || id.is_some() { Some((ends.and_then(|(ends, _)| ends), id)) } else { None }
+/// By what an element is known again: as [`EdgeKey`](super::EdgeKey) knows edges, and anything else by its id.
+#[derive(PartialEq, Eq, Hash)]
+enum Name<'a> {
+    Whole(&'a Tree),
+    Condition(Ends<'a>, Option<&'a Tree>, &'a str),
+    Id(Option<Ends<'a>>, Option<&'a Tree>),
+    Ends(Ends<'a>),
 }
 
-fn ends_of(element: &Value) -> Option<Name<'_>> {
-    Some((Some((element.get("source")?.as_str()?, element.get("target")?.as_str()?)), None))
+type Ends<'a> = (&'a str, &'a str);
+
+impl<'a> Name<'a> {
+    const ALL: [fn(&'a Tree) -> Option<Self>; 4] = [Self::whole, Self::condition, Self::of, Self::ends];
+
+    /// What has no name is not known again.
+    fn of(element: &'a Tree) -> Option<Self> {
+        let (ends, id) = (ends(element), id(element));
+        (ends.is_some() || element.get("id").is_some()).then_some(Self::Id(ends, id))
+    }
+
+    fn whole(element: &'a Tree) -> Option<Self> {
+        ends(element).map(|_| Self::Whole(element))
+    }
+
+    fn condition(element: &'a Tree) -> Option<Self> {
+        let condition = element.get("config")?.get("condition")?.as_str()?;
+        Some(Self::Condition(ends(element)?, id(element), condition))
+    }
+
+    fn ends(element: &'a Tree) -> Option<Self> {
+        ends(element).map(Self::Ends)
+    }
+}
+
+fn ends(element: &Tree) -> Option<Ends<'_>> {
+    Some((element.get("source")?.as_str()?, element.get("target")?.as_str()?))
+}
+
+/// One that is null is none.
+fn id(element: &Tree) -> Option<&Tree> {
+    element.get("id").filter(|id| !id.is_null())
 }
 
 /// The longest ascending subsequence, each with its place.
@@ -190,20 +236,25 @@ fn longest_ascending(numbers: &[Option<usize>]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::tests::{document, documents};
+    use super::super::{Difference, Field};
     use super::*;
 
     fn value(document: &Document) -> Value {
         serde_json::to_value(document).unwrap()
     }
 
+    fn sent(patch: &[Operation]) -> json_patch::Patch {
+        serde_json::from_str(&serde_json::to_string(patch).unwrap()).unwrap()
+    }
+
     /// The operations, after a look whether they do what they should.
     fn operations(from: &Value, to: &Value) -> Value {
         let patch = json_patch(&document(from), &document(to)).unwrap();
         let mut patched = from.clone();
-        json_patch::patch(&mut patched, &patch).unwrap();
+        json_patch::patch(&mut patched, &sent(&patch)).unwrap();
         assert_eq!(&patched, to);
         assert!(patch.len() <= MAX_OPERATIONS);
         serde_json::to_value(patch).unwrap()
@@ -344,12 +395,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_patch_turns_any_document_into_any_other(from in documents(), to in documents()) {
+        fn a_patch_turns_any_document_into_any_other_as_the_summary_says(from in documents(), to in documents()) {
             let patch = json_patch(&from, &to).unwrap();
             let mut patched = value(&from);
-            json_patch::patch(&mut patched, &patch).unwrap();
+            json_patch::patch(&mut patched, &sent(&patch)).unwrap();
             prop_assert_eq!(patched, value(&to));
+            let difference = Difference::between(&from, &to);
             prop_assert_eq!(patch.is_empty(), from == to);
+            prop_assert_eq!(patch.is_empty(), difference.is_empty());
+            // What has only moved is layout, and what stays in its order is known again by both.
+            if difference.layout.entries.iter().all(|pointer| pointer != "/graph/edges")
+                && matches!((&from.graph.edges, &to.graph.edges), (Field::Value(_), Field::Value(_)))
+            {
+                let count = |op: &str| {
+                    let whole = |path: &str| path.starts_with("/graph/edges/") && path.matches('/').count() == 3;
+                    patch.iter().filter(|operation| operation.op == op && whole(&operation.path)).count()
+                };
+                let replaced = count("replace");
+                prop_assert_eq!(count("add") + replaced, difference.edges.added.total);
+                prop_assert_eq!(count("remove") + replaced, difference.edges.removed.total);
+            }
         }
     }
 }

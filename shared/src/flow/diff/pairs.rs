@@ -3,9 +3,9 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 /// Which elements of two lists are the same ones.
-pub(in crate::flow) struct Pairs {
+pub(super) struct Pairs {
     /// Of each element of the later list, where it was in the earlier one.
-    pub(in crate::flow) origins: Vec<Option<usize>>,
+    pub(super) origins: Vec<Option<usize>>,
     /// Of each element of the earlier list, whether it is in the later one.
     is_kept: Vec<bool>,
 }
@@ -13,7 +13,7 @@ pub(in crate::flow) struct Pairs {
 impl Pairs {
     /// Elements are the same when they have the first of these keys in common, or else the next one. Of
     /// several with one key the first is the first.
-    pub(in crate::flow) fn of<'a, T, K: Eq + Hash>(
+    pub(super) fn of<'a, T, K: Eq + Hash>(
         from: &'a [T],
         to: &'a [T],
         keys: &[fn(&'a T) -> Option<K>],
