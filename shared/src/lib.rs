@@ -7,6 +7,7 @@ pub mod config;
 pub mod events;
 pub mod flow;
 pub mod identity;
+pub mod limits;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

@@ -109,8 +109,8 @@ pub(super) fn diagnostic_entry(diagnostic: &Diagnostic) -> Map<String, Value> {
 
 /// Faults of a body with these nodes as diagnostics.
 #[must_use]
-pub fn diagnostics_of_faults(faults: &[Fault], nodes: &NodeIds) -> Vec<Diagnostic> {
-    let node = |fault: &Fault| nodes.at(&fault.pointer).map(Into::into);
+pub fn diagnostics_of_faults(faults: &[Fault], nodes: &NodeIds<'_>) -> Vec<Diagnostic> {
+    let node = |fault: &Fault| nodes.at(&fault.pointer);
     faults.iter().map(|fault| Diagnostic::of_fault(fault, Level::Error, node(fault))).collect()
 }
 

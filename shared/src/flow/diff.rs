@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::cast::shorten;
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
+use super::pointer::cut;
 
 pub use operations::json_patch;
 pub(super) use pairs::Pairs;
@@ -24,8 +25,6 @@ const FLOW_LAYOUT: &[&str] = &["layout", "viewport"];
 const MAX_ENTRIES: usize = 1000;
 /// All entries in JSON; the rest of 200 KB is for what is around them.
 const MAX_BYTES: usize = 199_000;
-/// Instead of a longer pointer there is that of what holds it.
-const MAX_POINTER: usize = 256;
 
 /// What has changed from one document to another. It takes less than 200 KB of JSON whatever the
 /// documents are: what is too much is left out, and `truncated` says so.
@@ -187,17 +186,6 @@ impl List<String> {
         } else {
             self.is_cut = true;
         }
-    }
-}
-
-/// The pointer, or the longest one of what holds it that is short enough.
-fn cut(pointer: &str) -> &str {
-    match pointer.as_bytes().get(..=MAX_POINTER) {
-        Some(start) => {
-            let end = start.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
-            pointer.get(..end).unwrap_or_default()
-        }
-        None => pointer,
     }
 }
 

@@ -10,6 +10,7 @@ mod lifecycle;
 mod ownership;
 mod parse;
 mod patch;
+mod pointer;
 mod rules;
 mod schedule;
 mod time;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::value::RawValue;
 
-use super::cast::{Reader, shorten};
+use super::cast::{Elements, Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
 use super::ownership::Role;
 use super::schedule::Schedule;
@@ -151,9 +151,9 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
     let before = graph.faults.len();
     let nodes = match graph.elements("nodes", true) {
         Field::Value(nodes) => nodes,
-        _ => Vec::new(),
+        _ => Elements::default(),
     };
-    if nodes.is_empty() && graph.faults.len() == before {
+    if nodes.len() == 0 && graph.faults.len() == before {
         graph.fault("nodes", "graph.nodes.required", "Flows require at least one node.");
     }
     let several = nodes.len() > 1;
@@ -164,7 +164,7 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
         Field::Absent => Field::Value(Vec::new()),
         Field::Null => Field::Null,
         Field::Value(edges) => {
-            let edges = edges.into_iter().filter_map(|(place, raw)| {
+            let edges = edges.with_places().filter_map(|(place, raw)| {
                 let edge = read_edge(&mut graph, &place, raw)?;
                 edge_places.push(place);
                 Some(edge)
@@ -180,12 +180,12 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
 
 fn read_nodes(
     graph: &mut Reader<'_, '_>,
-    elements: Vec<(String, &RawValue)>,
+    elements: Elements<'_>,
     check: ComponentCheck,
 ) -> Vec<Node> {
     let mut ids = HashSet::new();
     let mut nodes = Vec::new();
-    for (place, raw) in elements {
+    for (place, raw) in elements.with_places() {
         // Nobody reads more; and a body of a megabyte can have a million.
         if graph.faults.len() > MAX_FAULTS {
             break;
@@ -256,7 +256,7 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
         reader.faults.push(too_many_owners());
         return Vec::new();
     }
-    let owners = owners.into_iter().filter_map(|(place, raw)| {
+    let owners = owners.with_places().filter_map(|(place, raw)| {
         let mut reader = reader.element("owners", &place, raw)?;
         let kind =
             required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
