@@ -23,6 +23,7 @@ mod log;
 mod metrics;
 mod newer;
 mod ownership;
+mod partitions;
 mod publishing;
 mod reconciling;
 mod retries;

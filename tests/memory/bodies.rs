@@ -98,9 +98,8 @@ pub(crate) fn body(place: usize, filling: usize, bytes: usize) -> String {
 /// Bodies that were, or could be, larger inside than outside.
 pub(crate) fn worst() -> Vec<String> {
     let nodes = list(1_000_000, |n| format!(r#"{{"id":"{n:x}"}}"#));
-    let item = |nodes: &str| {
-        format!(r#"{{"graph":{{"nodes":{nodes},"edges":[{{"source":"0","target":"0"}}]}}}}"#)
-    };
+    let item =
+        |nodes: &str| format!(r#"{{"graph":{{"nodes":{nodes},"edges":[{{"source":"0","target":"0"}}]}}}}"#);
     let hundred = |item: &str| format!("[{}]", vec![item; 100].join(","));
     let named = |name: &str, tokens: usize| {
         let tokens = vec![r#"{"token":"x"}"#; tokens].join(",");
@@ -115,7 +114,13 @@ pub(crate) fn worst() -> Vec<String> {
         hundred(&item(&list(10_000, |_| "0".into()))),
         hundred(&item(&list(10_000, |_| r#""\"""#.into()))),
         hundred(&named("n", 600)),
-        format!(r#"{{"graph":{{"nodes":[{{"id":"{}","componentId":1,"credentials_id":1}}]}}}}"#, "i".repeat(1_000_000)),
-        format!("[{}]", vec![r#""\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"""#; 1000].join(",")),
+        format!(
+            r#"{{"graph":{{"nodes":[{{"id":"{}","componentId":1,"credentials_id":1}}]}}}}"#,
+            "i".repeat(1_000_000)
+        ),
+        format!(
+            "[{}]",
+            vec![r#""\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"""#; 1000].join(",")
+        ),
     ]
 }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 
 use lambda_http::http::{Method, header};
@@ -13,6 +14,10 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 /// How deep it may be nested: events carry a flow some levels deeper, and parsers commonly end at 128.
 const MAX_DEPTH: usize = 100;
+
+/// Values and names of a patch in a standard language, which is read as a tree: that takes up to fifty times as
+/// much as the text.
+const MAX_PATCH_VALUES: usize = 100_000;
 
 /// The body of a request: a JSON object, or an array.
 #[derive(Clone)]
@@ -49,7 +54,7 @@ pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
         let is_patch = request.method() == Method::PATCH && [MERGE_PATCH, JSON_PATCH].contains(&&*media);
         is_json && !is_patch
     });
-    if is_json { read_json(request) } else { Err(Problem::UnsupportedMediaType) }
+    if is_json { read_json(request, usize::MAX) } else { Err(Problem::UnsupportedMediaType) }
 }
 
 /// JSON Merge Patch (RFC 7396).
@@ -76,14 +81,14 @@ pub(super) const PATCHES: &str =
 pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
     let text = || std::str::from_utf8(request.body().as_ref()).unwrap_or_default();
     match media_type(request).as_deref() {
-        None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
+        None | Some("application/json") => read_json(request, usize::MAX)?.object().map(FlowPatch::Members),
         Some(MERGE_PATCH) => {
             // A body that is missing is an empty object.
-            let fields = read_json(request)?.object()?;
+            let fields = read_json(request, MAX_PATCH_VALUES)?.object()?;
             Ok(FlowPatch::Standard(Patch::Merge(serde_json::to_value(fields)?)))
         }
         Some(JSON_PATCH) => {
-            read_json(request)?;
+            read_json(request, MAX_PATCH_VALUES)?;
             // The error itself may repeat a part of the body.
             let operations = serde_json::from_str(text()).map_err(|error| {
                 let (line, column) = (error.line(), error.column());
@@ -96,7 +101,8 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
     }
 }
 
-fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
+/// Reads JSON of at most so many values and names.
+fn read_json(request: &Request, most: usize) -> Result<Body<'_>, Problem> {
     let bytes = request.body().as_ref();
     if bytes.len() > MAX_BYTES {
         return Err(Problem::TooLarge);
@@ -108,7 +114,8 @@ fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     }
     let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
     let mut parser = serde_json::Deserializer::from_str(text);
-    Valid { depth: MAX_DEPTH }.deserialize(&mut parser).map_err(invalid)?;
+    let left = Cell::new(most);
+    Valid { depth: MAX_DEPTH, left: &left }.deserialize(&mut parser).map_err(invalid)?;
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => serde_json::from_str(text).map(Body::Object).map_err(invalid),
         Some(b'[') => serde_json::from_str(text).map(Body::Array).map_err(invalid),
@@ -129,21 +136,25 @@ fn media_type(request: &Request) -> Option<String> {
 /// JSON that every consumer of a flow can read. Parts of a body are passed on as they were sent, so
 /// they are looked at here once: nothing is nested too deep, every text is Unicode (no lone
 /// surrogates), every number fits a double.
-struct Valid {
+struct Valid<'l> {
     /// How much deeper it may still go.
     depth: usize,
+    /// How many values and names may still come.
+    left: &'l Cell<usize>,
 }
 
-impl Valid {
+impl Valid<'_> {
     fn inner<E: de::Error>(&self) -> Result<Self, E> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| E::custom(format_args!("more than {MAX_PATCH_VALUES} values")))?);
         let depth = self.depth.checked_sub(1);
         depth
-            .map(|depth| Self { depth })
+            .map(|depth| Self { depth, left: self.left })
             .ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Valid {
+impl<'de> DeserializeSeed<'de> for Valid<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -151,7 +162,7 @@ impl<'de> DeserializeSeed<'de> for Valid {
     }
 }
 
-impl<'de> Visitor<'de> for Valid {
+impl<'de> Visitor<'de> for Valid<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

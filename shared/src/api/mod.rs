@@ -4,6 +4,7 @@ mod body;
 mod cursor;
 mod deadline;
 mod effect;
+mod fit;
 mod flows;
 mod headers;
 mod list;
@@ -44,7 +45,8 @@ pub use parameters::flag;
 pub use precondition::{Current, Precondition};
 pub use problem::{Problem, Wording};
 pub use respond::{
-    bulk_response, deleted, diagnostics_of_faults, flow_response, json, plain_flow, validation_response,
+    Part, bulk_response, deleted, diagnostics_of_faults, flow_response, json, part_prefix, plain_flow,
+    validation_response,
 };
 pub use secrets::{
     SecretsApp, secret_problem, secret_query, secret_response, secrets_response, usages_response,

@@ -164,6 +164,11 @@ impl<'a> Elements<'a> {
         self.elements.len()
     }
 
+    /// The bytes of each.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.elements.iter().map(|element| element.get().len())
+    }
+
     pub(super) fn with_places(self) -> impl Iterator<Item = (String, &'a RawValue)> {
         let Self { list, elements, is_bare } = self;
         elements.into_iter().enumerate().map(move |(index, element)| {

@@ -26,6 +26,8 @@ const MAX_EDGE_ID: usize = 10;
 const MAX_CONDITION: usize = 30;
 /// For everything that has no limit of its own but is stored in an index.
 const MAX_TEXT: usize = 256;
+/// The bytes of the smallest node that is one: `{"id":0}`.
+const SMALLEST_NODE: usize = 8;
 /// The body is limited, and that is enough.
 const UNLIMITED: usize = usize::MAX;
 
@@ -178,13 +180,11 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
     Some((Graph { nodes, edges }, edge_places))
 }
 
-fn read_nodes(
-    graph: &mut Reader<'_, '_>,
-    elements: Elements<'_>,
-    check: ComponentCheck,
-) -> Vec<Node> {
-    let mut ids = HashSet::new();
-    let mut nodes = Vec::new();
+fn read_nodes(graph: &mut Reader<'_, '_>, elements: Elements<'_>, check: ComponentCheck) -> Vec<Node> {
+    // Room for all at once: while they grow, lists and sets are there twice.
+    let most = elements.sizes().filter(|bytes| *bytes >= SMALLEST_NODE).count();
+    let mut ids = HashSet::with_capacity(most);
+    let mut nodes = Vec::with_capacity(most);
     for (place, raw) in elements.with_places() {
         // Nobody reads more; and a body of a megabyte can have a million.
         if graph.faults.len() > MAX_FAULTS {
