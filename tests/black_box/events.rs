@@ -26,15 +26,13 @@ async fn a_large_flow_is_announced_whole_as_long_as_an_entry_has_room_for_it() {
         flow["graph"]["nodes"][0]["fields"] = json!("x".repeat(bytes));
         let id = api.post("/flows", &token, flow).await.id();
         api.post(&format!("/flows/{id}/start"), &token, Value::Null).await;
-        let is_start =
-            |event: &Value| event["detail-type"] == "flow.starting" && event["detail"]["data"]["id"] == *id;
+        let is_start = |event: &Value| {
+            event["detail-type"] == "flow.starting" && event["detail"]["data"]["id"] == id.as_str()
+        };
         let events = api.events_until(|events| events.iter().any(is_start)).await;
-        let detail = events.into_iter().find(|event| is_start(event)).unwrap()["detail"].take();
-        assert_eq!(
-            (detail["data"].get("graph").is_some(), detail.get("dataref").is_none()),
-            (is_whole, is_whole),
-            "{bytes}"
-        );
+        let detail = &events.iter().find(|event| is_start(event)).unwrap()["detail"];
+        let seen = (detail["data"].get("graph").is_some(), detail.get("dataref").is_none());
+        assert_eq!(seen, (is_whole, is_whole), "{bytes}");
     }
 }
 

@@ -186,12 +186,8 @@ impl Gateway {
         };
         let mut ids = Vec::new();
         for Put { source, detail_type, detail } in events {
-            let entry = Entry {
-                source: source.unwrap_or_else(|| "local".into()),
-                detail_type,
-                detail: detail.unwrap_or_else(|| RawValue::NULL.to_owned()),
-                time: None,
-            };
+            let entry =
+                Entry { source: source.unwrap_or_else(|| "local".into()), detail_type, detail, time: None };
             match self.bus.put(&[entry]) {
                 Ok(put) => ids.extend(put),
                 Err(error) => {
@@ -232,7 +228,12 @@ impl Gateway {
 struct Put {
     source: Option<String>,
     detail_type: String,
-    detail: Option<Box<RawValue>>,
+    #[serde(default = "nothing")]
+    detail: Box<RawValue>,
+}
+
+fn nothing() -> Box<RawValue> {
+    RawValue::from_string("{}".into()).unwrap_or_default()
 }
 
 fn http(response: Value, is_head: bool) -> Response<Body> {

@@ -86,19 +86,13 @@ where
     let request = Request::from(LambdaRequest::ApiGatewayV2(payload)).with_lambda_context(context);
     let is_safe = request.method().is_safe();
     let (answer, instance, request_id) = respond(app, handle, request).await;
-    let answer = match fitted(lambda_answer(answer)) {
-        Some(answer) => answer,
-        None => {
-            // Whoever only reads can ask for less.
-            let problem = if is_safe {
-                Problem::PageTooLarge
-            } else {
-                Problem::Internal("the answer is too large".into())
-            };
-            log_problem(&problem, &request_id);
-            lambda_answer(with_headers(problem.into_response(&instance, &request_id), &request_id))
-        }
-    };
+    let answer = fitted(lambda_answer(answer)).unwrap_or_else(|| {
+        // Whoever only reads can ask for less.
+        let too_large = || Problem::Internal("the answer is too large".into());
+        let problem = if is_safe { Problem::PageTooLarge } else { too_large() };
+        log_problem(&problem, &request_id);
+        lambda_answer(with_headers(problem.into_response(&instance, &request_id), &request_id))
+    });
     Ok(answer)
 }
 
