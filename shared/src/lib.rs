@@ -8,6 +8,7 @@ pub mod events;
 pub mod flow;
 pub mod identity;
 pub mod json;
+pub mod limits;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

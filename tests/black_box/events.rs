@@ -18,6 +18,25 @@ async fn started(api: &Api, token: &str, name: &str) -> (String, String) {
 }
 
 #[tokio::test]
+async fn a_large_flow_is_announced_whole_as_long_as_an_entry_has_room_for_it() {
+    let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
+    let token = api.token("anna", "acme", ALL);
+    for (bytes, is_whole) in [(300_000, true), (990_000, true), (1_010_000, false)] {
+        let mut flow = complete_flow("large");
+        flow["graph"]["nodes"][0]["fields"] = json!("x".repeat(bytes));
+        let id = api.post("/flows", &token, flow).await.id();
+        api.post(&format!("/flows/{id}/start"), &token, Value::Null).await;
+        let is_start = |event: &Value| {
+            event["detail-type"] == "flow.starting" && event["detail"]["data"]["id"] == id.as_str()
+        };
+        let events = api.events_until(|events| events.iter().any(is_start)).await;
+        let detail = &events.iter().find(|event| is_start(event)).unwrap()["detail"];
+        let seen = (detail["data"].get("graph").is_some(), detail.get("dataref").is_none());
+        assert_eq!(seen, (is_whole, is_whole), "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn events_of_the_orchestrator_in_every_form_and_never_late() {
     let api = Api::start_with(Options { orchestrator: false, ..Options::default() }).await;
     let token = api.token("anna", "acme", ALL);

@@ -1,6 +1,7 @@
 //! What the API does with requests that no client should send, and the headers of those it should.
 
 use serde_json::{Value, json};
+use shared::limits::LAMBDA_ANSWER_BYTES;
 use tests::{ALL, Api, complete_flow};
 
 const MISSING: &str = "5ca5c44c187c040010a9bb8b";
@@ -306,6 +307,56 @@ async fn no_answer_is_larger_than_a_gateway_passes_on() {
     }
 }
 
+#[tokio::test]
+async fn a_hundred_changes_with_more_to_say_than_fits_are_answered() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let members: serde_json::Map<String, Value> =
+        (0..101).map(|n| (format!("{n:03}"), json!({"token": "t"}))).collect();
+    let fields = json!({ "n".repeat(200): members });
+    let flow = json!({"graph": {"nodes": [{"id": "a", "fields": fields}]}});
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let stored = api.post("/flows", &token, json!(vec![&flow; 25])).await;
+        assert_eq!(stored.status, 201);
+        ids.extend(stored.body["data"].as_array().unwrap().iter().map(|flow| flow["id"].clone()));
+    }
+    let changes: Vec<_> = ids.iter().map(|id| json!({"id": id, "description": "changed"})).collect();
+    let answer = api.patch("/flows/bulk", &token, json!(changes)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text.chars().take(300).collect::<String>());
+    assert!(answer_size(&answer) < LAMBDA_ANSWER_BYTES);
+    let changed = answer.body["data"].as_array().unwrap();
+    assert!(changed.len() == 100 && changed.iter().all(|flow| flow["description"] == "changed"));
+    let warnings = answer.body["meta"]["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[0]["count"]), (1, &json!(10_300)));
+}
+
+#[tokio::test]
+async fn a_request_that_no_function_can_get_is_refused() {
+    let api = Api::start_local(local::Options::default()).await;
+    let token = api.token("anna", "acme", ALL);
+    // The event has it as a text, in which each of these is two.
+    let body = "\"".repeat(3 * 1024 * 1024);
+    let answer = api.send_raw("POST", "/flows", &token, &[("content-type", "application/json")], body).await;
+    assert_eq!((answer.status, &answer.body["message"]), (413, &json!("Request Entity Too Large")));
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_does_not_say_that_it_is_empty() {
+    let api = Api::start_local(local::Options::default()).await;
+    let token = api.token("anna", "acme", ALL);
+    let id = api.post("/flows", &token, complete_flow("x")).await.id();
+    let path = format!("/flows/{id}");
+    let whole = api.get(&path, &token).await;
+    let tag = whole.header("etag").to_owned();
+    for method in ["HEAD", "GET"] {
+        let answer = api.send_raw(method, &path, &token, &[("if-none-match", &tag)], "").await;
+        assert_eq!((answer.status, answer.header("content-length")), (304, ""), "{method}");
+    }
+    let head = api.send_raw("HEAD", &path, &token, &[], "").await;
+    assert_eq!(head.header("content-length"), whole.text.len().to_string());
+}
+
 /// What a function's answer takes, in which the body is a string of its own.
 fn answer_size(answer: &tests::Answer) -> usize {
     json!(answer.text).to_string().len()
@@ -313,7 +364,7 @@ fn answer_size(answer: &tests::Answer) -> usize {
 
 #[tokio::test]
 async fn many_large_flows_never_make_an_answer_too_large() {
-    const LIMIT: usize = 6_291_556;
+    const LIMIT: usize = LAMBDA_ANSWER_BYTES;
     let api = Api::start().await;
     let token = api.token("anna", "acme", ALL);
     let mut ids = Vec::new();

@@ -2,6 +2,7 @@
 
 use ::local::Options;
 use serde_json::{Value, json};
+use shared::limits::EVENTBRIDGE_BYTES;
 use tests::{ALL, Api, complete_flow, other_dynamodb};
 
 #[tokio::test]
@@ -31,6 +32,25 @@ async fn an_event_that_says_nothing_is_set_aside() {
         })
         .await;
     assert_eq!(letters[0]["detail"], json!({"flow": "none"}));
+}
+
+#[tokio::test]
+async fn an_event_is_shown_as_it_was_written() {
+    let api = Api::start_local(Options::default()).await;
+    let detail = r#"{"z":12345678901234567890.10,"a":1E2,"none":1.0}"#;
+    let event = |detail: &str| format!(r#"[{{"source":"s","detail-type":"t","detail":{detail}}}]"#);
+    let put = api.send_raw("POST", "/_local/events", "", &[], event(detail)).await;
+    assert_eq!(put.status, 200);
+    let shown = api.get("/_local/events", "").await;
+    assert!(shown.text.contains(&format!(r#""detail":{detail}"#)), "{}", shown.text);
+
+    // As large as EventBridge takes it, and a byte more: the source is one, and the type another.
+    let most = EVENTBRIDGE_BYTES - 1 - 2;
+    let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    for (bytes, status) in [(most, 200), (most + 1, 400)] {
+        let put = api.send_raw("POST", "/_local/events", "", &[], event(&text(bytes))).await;
+        assert_eq!(put.status, status, "{bytes}: {}", put.text);
+    }
 }
 
 #[tokio::test]

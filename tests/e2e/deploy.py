@@ -155,7 +155,8 @@ class Stack:
         self.iam = emulator.client("iam")
 
     def deploy(self, *overrides, stack=STACK, env=None):
-        parameters = [f"Architecture={ARCHITECTURE}", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}", *overrides]
+        parameters = [f"Architecture={ARCHITECTURE}", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}",
+                      "CorsOrigins=http://localhost:3001", *overrides]
         return run("sam", "deploy", "--template", str(TEMPLATE), "--stack-name", stack, "--resolve-s3",
                    "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
                    "--no-progressbar", "--parameter-overrides", *parameters, env=env or self.emulator.env)

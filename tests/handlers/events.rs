@@ -104,7 +104,7 @@ async fn the_event_of_the_stream_is_announced() {
     let answer =
         stack.functions.invoke("publish-changes", event("publish-changes", "", FLOW, SECRET)).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
-    let events = stack.bus.events();
+    let events = stack.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["detail-type"], "flowrepo.flow.created");
     assert_eq!(events[0]["detail"]["data"]["flowId"], FLOW);

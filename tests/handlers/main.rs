@@ -26,6 +26,7 @@ mod metrics;
 mod negotiation;
 mod newer;
 mod ownership;
+mod partitions;
 mod patches;
 mod publishing;
 mod reconciling;

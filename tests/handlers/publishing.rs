@@ -91,7 +91,7 @@ async fn what_the_bus_does_not_take_stays_in_the_stream() {
     stack.messaging.fail(std::iter::repeat_n(answer(&[]), 3));
     assert_eq!(failures(publish(&stack, &records).await), json!([{"itemIdentifier": "1"}]));
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
-    assert_eq!(stack.bus.events().len(), 2);
+    assert_eq!(stack.events().len(), 2);
 }
 
 #[tokio::test]
@@ -132,8 +132,8 @@ async fn a_poison_record_is_set_aside_whole_and_blocks_nothing() {
     newer["status"] = json!({"S": "sleeping"});
     let records = [record("1", &poison), record("2", &good), record("3", &newer), json!({"what": "is this"})];
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
-    assert_eq!(stack.bus.events().len(), 1);
-    assert_eq!(stack.bus.dead_letters(), [records[0].clone(), records[2].clone(), records[3].clone()]);
+    assert_eq!(stack.events().len(), 1);
+    assert_eq!(stack.dead_letters(), [records[0].clone(), records[2].clone(), records[3].clone()]);
 
     // When it cannot even be set aside, it comes again.
     stack.messaging.fail(std::iter::repeat_n(Fault::error("AccessDenied"), 10));
@@ -146,7 +146,7 @@ async fn an_event_that_the_bus_refuses_for_ever_is_set_aside() {
     let records = [record("1", &image(&stack, "1").await), record("2", &image(&stack, "2").await)];
     stack.messaging.fail([answer(&[Some("MalformedDetail"), None])]);
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
-    assert_eq!(stack.bus.dead_letters(), [records[0].clone()]);
+    assert_eq!(stack.dead_letters(), [records[0].clone()]);
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_tombstone_that_expires_is_no_second_deletion() {
     };
     let records = [change(Some(&live), Some(&tombstone)), change(Some(&tombstone), None)];
     assert_eq!(failures(publish(&stack, &records).await), json!([]));
-    let events = stack.bus.events();
+    let events = stack.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["detail-type"], "flowrepo.flow.deleted");
     assert_eq!(events[0]["detail"]["data"]["user"], "bert");

@@ -2,6 +2,7 @@
 //! found nowhere but in Secrets Manager.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use shared::flow::{ObjectId, Timestamp};
 use shared::secrets::Recovery;
 use tests::{ALL, complete_flow};
+use tokio::sync::Notify;
 
 use crate::log::Log;
 use crate::stack::{Fault, Stack};
@@ -102,6 +104,29 @@ fn soon() -> String {
 
 async fn owner_is_deleted(stack: &Stack, id: &str) {
     stack.deliver("on-identity-deleted", "iam.user.deleted", json!({"id": id})).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_creation_that_the_sweep_took_for_given_up_is_none() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let told = Arc::new(Notify::new());
+    // Who is gone, the note, and all the rest.
+    stack.dynamodb.fail([Fault::Pass, Fault::Pass, Fault::Wait(told.clone())]);
+    let create = stack.request("create-secret", "POST /secrets", "", &anna, simple("p"));
+    let sweep = async {
+        while stack.dynamodb.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        stack.sweep().await;
+        told.notify_one();
+    };
+    let ((status, answer), ()) = tokio::join!(create, sweep);
+    assert_eq!(status, 503, "{answer}");
+    assert!(stack.items().await.is_empty(), "no secret without a value, and no note");
+    assert!(stack.secrets_manager.all().values().all(|value| value.is_deleted), "no value without a secret");
+    let (status, _) = stack.request("create-secret", "POST /secrets", "", &anna, simple("p")).await;
+    assert_eq!(status, 201);
 }
 
 #[tokio::test]

@@ -245,6 +245,14 @@ impl Stack {
         read(&serde_json::to_value(answer.await.unwrap()).unwrap()).0
     }
 
+    /// Starts flows with hardly any time left for their parts.
+    pub(crate) async fn start_in_a_hurry(&self, token: &str, ids: &Value) -> (u16, Value) {
+        let route = "POST /flows/multiple/start";
+        let event = hurried(Duration::from_millis(1100), event(route, "", token, ids));
+        let answer = shared::api::answer(&self.functions.app, start_flows::handle, event);
+        read(&serde_json::to_value(answer.await.unwrap()).unwrap())
+    }
+
     /// Stores a flow with only this much time left.
     pub(crate) async fn request_in_a_hurry(&self, token: &str, body: &Value) -> (u16, Value, Value) {
         let event = hurried(Duration::from_millis(1500), event("POST /flows", "", token, body));
@@ -300,6 +308,16 @@ impl Stack {
             event["headers"][*name] = (*value).into();
         }
         self.functions.invoke(function, event).await.unwrap()
+    }
+
+    /// What was put on the bus.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.bus.events().iter().map(|event| serde_json::from_str(event.get()).unwrap()).collect()
+    }
+
+    /// What was set aside.
+    pub(crate) fn dead_letters(&self) -> Vec<Value> {
+        self.bus.dead_letters().iter().map(|letter| serde_json::from_str(letter.get()).unwrap()).collect()
     }
 
     /// The items of one partition, by their sort keys.

@@ -12,6 +12,7 @@ use local::issuer::{AUDIENCE, ISSUER};
 use local::template::{Route, Template};
 use serde_yaml_ng::Value;
 use shared::config::Config;
+use shared::limits::{HTTP_API_SECONDS, SQS_MESSAGE_BYTES};
 
 fn template() -> Value {
     serde_yaml_ng::from_str(&fs::read_to_string(local::checkout().join("template.yaml")).unwrap()).unwrap()
@@ -357,8 +358,111 @@ fn every_function_may_do_just_what_it_does() {
     }
 }
 
-/// API Gateway gives up after this.
-const GATEWAY: u64 = 30;
+/// The partitions of the table that a function may touch, by action.
+pub(crate) fn partitions(name: &str) -> BTreeMap<String, Vec<String>> {
+    let root = template();
+    let role = &root["Resources"][format!("{}Role", pascal(name)).as_str()]["Properties"];
+    let statements = role["Policies"][0]["PolicyDocument"]["Statement"].as_sequence().unwrap();
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_sequence().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let of_table =
+        statements.iter().filter(|statement| statement["Resource"] == yaml("!GetAtt FlowTable.Arn"));
+    of_table
+        .flat_map(|statement| {
+            // It is true of no key at all: nothing that needs none may be among the actions.
+            let keys = texts(&statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]);
+            texts(&statement["Action"]).into_iter().map(move |action| {
+                assert!(WITH_KEYS.contains(&action.as_str()), "{action}");
+                (action, keys.clone())
+            })
+        })
+        .collect()
+}
+
+/// Actions on the table that name the partitions they touch.
+const WITH_KEYS: [&str; 7] = [
+    "dynamodb:BatchGetItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+];
+
+#[test]
+fn a_line_of_the_access_log_is_json_whatever_happens() {
+    let root = template();
+    let api = &root["Resources"]["Api"]["Properties"];
+    let format = api["AccessLogSettings"]["Format"].as_str().unwrap();
+    let line: serde_json::Value = serde_json::from_str(format).unwrap();
+    // Numbers, names that AWS gives, and routes of this template: none has a quotation mark, and what is not there
+    // is `-`. Messages of errors are no such thing, and only some of them can be had escaped.
+    let safe = [
+        "requestTime",
+        "requestId",
+        "identity.sourceIp",
+        "routeKey",
+        "status",
+        "responseLength",
+        "responseLatency",
+        "integration.status",
+        "integration.integrationStatus",
+        "integrationLatency",
+        "error.responseType",
+    ];
+    for (name, value) in line.as_object().unwrap() {
+        let variable = value.as_str().unwrap().strip_prefix("$context.").unwrap();
+        assert!(safe.contains(&variable), "{name}: {variable}");
+    }
+}
+
+#[test]
+fn no_page_may_call_that_a_stage_does_not_name() {
+    assert_eq!(template()["Parameters"]["CorsOrigins"]["Default"], "");
+    let stages = fs::read_to_string(local::checkout().join("samconfig.toml")).unwrap();
+    let origins: Vec<_> = stages.lines().filter(|line| line.starts_with("CorsOrigins")).collect();
+    assert!(origins.len() == 2 && origins[1].starts_with("CorsOrigins = \"\" "), "{origins:?}");
+}
+
+#[test]
+fn a_change_is_tried_until_it_is_too_old_however_often_that_is() {
+    for (name, function) in resources(&template(), "AWS::Serverless::Function") {
+        let Some(events) = function["Events"].as_mapping() else { continue };
+        for event in events.values().filter(|event| event["Type"] == "DynamoDB") {
+            let mapping = &event["Properties"];
+            assert_eq!(
+                (&mapping["MaximumRetryAttempts"], &mapping["MaximumRecordAgeInSeconds"]),
+                (&Value::from(-1), &Value::from(82_800)),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_queue_takes_the_largest_message() {
+    for (name, queue) in resources(&template(), "AWS::SQS::Queue") {
+        assert_eq!(queue["MaximumMessageSize"], SQS_MESSAGE_BYTES, "{name}");
+    }
+}
+
+/// The limits of AWS are in one place, and a page says where each is from.
+#[test]
+fn every_limit_of_aws_has_its_source() {
+    let page = fs::read_to_string(local::checkout().join("docs/limits.md")).unwrap();
+    let code = include_str!("../../shared/src/limits.rs");
+    let names = code.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    let names: Vec<_> = names.collect();
+    assert!(names.len() > 10);
+    for name in names {
+        let row = page.lines().find(|line| line.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} has no row"));
+        assert!(row.contains("https://") || row.contains("botocore"), "{name}: {row}");
+        assert!(row.contains("2026") || row.contains("2025"), "{name} has no date: {row}");
+    }
+}
 /// A start connects for at most two seconds, and takes less than another for the rest.
 const LONGEST_START: u64 = 3;
 
@@ -367,7 +471,7 @@ fn a_cold_request_is_answered_before_the_gateway_gives_up() {
     let template = Template::read(&local::checkout().join("template.yaml")).unwrap();
     for route in &template.routes {
         let timeout = template.timeouts[&route.function].as_secs();
-        assert!(LONGEST_START + timeout < GATEWAY, "{}: {timeout} s", route.function);
+        assert!(LONGEST_START + timeout < HTTP_API_SECONDS, "{}: {timeout} s", route.function);
     }
     let seconds = |name: &str| template.timeouts[name].as_secs();
     assert_eq!(["get-flow", "create-flow", "on-identity-deleted"].map(seconds), [10, 26, 900]);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use shared::flow::{Document, Flow, SecretId};
+use shared::limits::{DYNAMODB_ITEMS as MAX_PLACES, DYNAMODB_TRANSACTION_BYTES as MAX_BYTES};
 use shared::store::{self, Change, Receipt, ReceiptKey, StoredAnswer};
 use tests::ALL;
 
@@ -11,10 +12,6 @@ use crate::conflicts::store_secret;
 use crate::stack::Stack;
 
 const PAGE: &str = include_str!("../../docs/data-model.md");
-/// A transaction has no more places.
-const MAX_PLACES: usize = 100;
-/// And no more bytes; should "4 MB" mean more, the better.
-const MAX_BYTES: usize = 4_000_000;
 const OWNERS: usize = 20;
 const SECRETS: usize = 16;
 /// Four bytes in UTF-8, the longest.

@@ -3,8 +3,8 @@
 use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Conditions, Deadline, Effect, Intent, MAX_BULK_WRITE, Present, Problem, Request, Response,
-    bulk_response, flow_response, insert_flow, read_body,
+    App, Body, Conditions, Deadline, Effect, Intent, MAX_BULK_WRITE, Part, Present, Problem, Request, Response,
+    bulk_response, flow_response, insert_flow, part_prefix, read_body,
 };
 use shared::concurrently;
 use shared::flow::{Fields, Flow, read_fields};
@@ -63,11 +63,12 @@ async fn create_many(
         let fields = read_fields(item).ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
         let work = async {
             let effect = parts.effect(&app.store, index, respond).await?;
-            create(app, caller, fields, &effect).await
+            let flow = create(app, caller, fields, &effect).await?;
+            Part::done(app, &flow, &part_prefix(index, true))
         };
-        deadline.bound(work).await
+        deadline.bound(work).await.map_err(Problem::of_part)
     });
-    let results = concurrently(work.collect()).await;
+    let results = concurrently(work).await;
     let is_refused = |result: &Result<_, Problem>| result.as_ref().is_err_and(Problem::is_refusal);
     let status = if !results.is_empty() && results.iter().all(is_refused) {
         StatusCode::BAD_REQUEST
@@ -76,5 +77,5 @@ async fn create_many(
     } else {
         StatusCode::CREATED
     };
-    bulk_response(app, request, status, results, true)
+    bulk_response(request, status, results, true)
 }

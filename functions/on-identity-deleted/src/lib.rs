@@ -186,7 +186,7 @@ impl Work<'_> {
             });
             let Some(next) = found.last().copied() else { break };
             last = Some(next);
-            for result in concurrently(found.into_iter().map(&change).collect()).await {
+            for result in concurrently(found.into_iter().map(&change)).await {
                 match result {
                     Ok(is_changed) => changed += usize::from(is_changed),
                     Err(error) => done.fail(error),

@@ -11,11 +11,9 @@ use serde_json::value::RawValue;
 use shared::config::{self, ConfigError};
 use shared::events::{Event, PublishError, Publisher, event_of_read, event_of_secret, events_of_change};
 use shared::flow::Timestamp;
+use shared::limits::SQS_MESSAGE_BYTES;
 use shared::store::{self, Kind, read_head, read_secret_head, read_secret_read};
 use shared::telemetry::{Metric, measure};
-
-/// SQS takes no larger message.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Where events go, and where changes go that cannot be read.
 pub struct App {
@@ -156,7 +154,7 @@ fn image<T>(
 async fn set_aside(app: &App, record: &RawValue, error: &(dyn std::error::Error + Sync)) -> bool {
     tracing::error!(error = %error, cause = error.source().map(tracing::field::display), "change.unreadable");
     measure(&[(Metric::ChangesUnreadable, 1)]);
-    let whole = record.get().len() <= MAX_MESSAGE_BYTES;
+    let whole = record.get().len() <= SQS_MESSAGE_BYTES;
     let message = if whole { record.get().to_owned() } else { without_old_image(record) };
     let call = app.queues.send_message().queue_url(&app.unreadable_queue_url).message_body(message);
     match call.send().await {

@@ -47,7 +47,7 @@ pub async fn handle(app: &App, event: LambdaEvent<EventBridgeEvent>) -> Result<(
     let mut failed = None;
     loop {
         let waiting = app.store.unconfirmed(now.minus(app.limit)).await?;
-        let results = concurrently(waiting.into_iter().map(|id| look_after(app, id, now)).collect()).await;
+        let results = concurrently(waiting.into_iter().map(|id| look_after(app, id, now))).await;
         let (mut again, mut given_up) = (0, 0);
         for result in results {
             match result {

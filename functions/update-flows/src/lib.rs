@@ -4,8 +4,8 @@ use lambda_http::http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Conditions, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Precondition, Present,
-    Problem, Request, Response, Wording, bulk_response, change_flow, flow_response, patch, read_body,
+    App, Body, Conditions, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Part, Precondition, Present,
+    Problem, Request, Response, Wording, bulk_response, change_flow, flow_response, part_prefix, patch, read_body,
 };
 use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, Role, read_fields};
 use shared::identity::{Caller, Permission};
@@ -40,16 +40,17 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         let mut left = room;
         let work = async {
             let effect = parts.effect(&app.store, index, &respond).await?;
-            update(app, &caller, item, &mut left, &effect).await
+            let flow = update(app, &caller, item, &mut left, &effect).await?;
+            Part::done(app, &flow, &part_prefix(index, is_array))
         };
         let result = Box::pin(deadline.bound(work)).await;
         // Of what is only validated as well, so that it is refused alike.
         if matches!(result, Ok(_) | Err(Problem::Answered(_))) {
             room = left;
         }
-        results.push(result);
+        results.push(result.map_err(Problem::of_part));
     }
-    bulk_response(app, &request, StatusCode::OK, results, is_array)
+    bulk_response(&request, StatusCode::OK, results, is_array)
 }
 
 async fn update(

@@ -18,10 +18,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use dynoxide::Database;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use shared::limits::SQS_MESSAGE_BYTES;
 use tokio::net::TcpListener;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Entry, TooLarge};
 
 /// The table's name.
 pub const TABLE: &str = "flow-repository";
@@ -140,26 +142,27 @@ fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + us
     let text =
         |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let answer = match target {
-        "AWSEvents.PutEvents" => {
-            let entries = request.get("Entries").and_then(Value::as_array).cloned().unwrap_or_default();
-            let results = entries.iter().map(|entry| match serde_json::from_str(&text(entry, "Detail")) {
-                Ok(detail) => {
-                    let time = entry.get("Time").and_then(Value::as_f64).map(seconds_as_text);
-                    let id = bus.put(&text(entry, "Source"), &text(entry, "DetailType"), &detail, time);
-                    json!({"EventId": id})
-                }
-                Err(_) => json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}),
-            });
-            let results: Vec<Value> = results.collect();
-            let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
-            json!({"FailedEntryCount": failed, "Entries": results})
-        }
+        "AWSEvents.PutEvents" => match put_events(bus, request) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let answer = json!({"__type": "ValidationException", "message": error.to_string()});
+                return (StatusCode::BAD_REQUEST, answer.to_string());
+            }
+        },
         "AWSEvents.DescribeEventBus" => {
             json!({"Name": BUS, "Arn": "arn:aws:events:local:000000000000:event-bus/flow-repository"})
         }
         "AmazonSQS.SendMessage" => {
             let body = text(request, "MessageBody");
-            bus.set_aside(serde_json::from_str(&body).unwrap_or_else(|_| body.clone().into()));
+            if body.len() > SQS_MESSAGE_BYTES {
+                let message = format!("Message must be shorter than {SQS_MESSAGE_BYTES} bytes.");
+                let answer = json!({"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": message});
+                return (StatusCode::BAD_REQUEST, answer.to_string());
+            }
+            // What is no JSON is kept as a text.
+            if let Ok(letter) = RawValue::from_string(body.clone()).or_else(|_| to_raw_value(&body)) {
+                bus.set_aside(letter);
+            }
             json!({"MessageId": shared::flow::ObjectId::generate().to_string()})
         }
         _ => {
@@ -167,6 +170,30 @@ fn messaging(bus: &Bus, target: &str, request: &Value) -> impl IntoResponse + us
         }
     };
     (StatusCode::OK, answer.to_string())
+}
+
+/// Puts on the bus what can be read, and says of the rest that it cannot.
+fn put_events(bus: &Bus, request: &Value) -> Result<Value, TooLarge> {
+    let entries = request.get("Entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let text =
+        |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entries = entries.iter().map(|entry| {
+        let detail = RawValue::from_string(text(entry, "Detail")).ok()?;
+        let time = entry.get("Time").and_then(Value::as_f64).map(seconds_as_text);
+        Some(Entry { source: text(entry, "Source"), detail_type: text(entry, "DetailType"), detail, time })
+    });
+    let (mut read, mut is_read) = (Vec::new(), Vec::new());
+    for entry in entries {
+        is_read.push(entry.is_some());
+        read.extend(entry);
+    }
+    let mut ids = bus.put(&read)?.into_iter();
+    let malformed = || json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."});
+    let results =
+        is_read.iter().map(|is_read| if *is_read { json!({"EventId": ids.next()}) } else { malformed() });
+    let results: Vec<Value> = results.collect();
+    let failed = is_read.iter().filter(|is_read| !**is_read).count();
+    Ok(json!({"FailedEntryCount": failed, "Entries": results}))
 }
 
 fn seconds_as_text(seconds: f64) -> String {

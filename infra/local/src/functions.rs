@@ -10,6 +10,7 @@ use lambda_http::{Context, LambdaEvent};
 use serde_json::Value;
 use shared::api::{self, App, SecretsApp};
 use shared::flow::{ObjectId, Timestamp};
+use shared::limits::{LAMBDA_ANSWER_BYTES, LAMBDA_EVENT_BYTES};
 use shared::secrets::Secrets;
 use shared::store::Store;
 use tokio::sync::Notify;
@@ -85,7 +86,14 @@ impl Functions {
     /// What the function says, or that there is none.
     pub async fn invoke(&'static self, name: &str, event: Value) -> Outcome {
         let timeout = self.timeouts.get(name).copied().unwrap_or_default();
-        let outcome = self.dispatch(name, event, timeout).await;
+        if size(&event) > LAMBDA_EVENT_BYTES {
+            return Err(format!("Request must be smaller than {LAMBDA_EVENT_BYTES} bytes").into());
+        }
+        let mut outcome = self.dispatch(name, event, timeout).await;
+        if outcome.as_ref().is_ok_and(|answer| size(answer) > LAMBDA_ANSWER_BYTES) {
+            let told = "Response payload size exceeded maximum allowed payload size";
+            outcome = Err(format!("{told} ({LAMBDA_ANSWER_BYTES} bytes)").into());
+        }
         // It writes nothing to the table.
         if name != "publish-changes" {
             self.done.notify_waiters();
@@ -172,6 +180,12 @@ impl Functions {
             }
         }
     }
+}
+
+/// The bytes of an event or an answer, as Lambda counts them.
+#[must_use]
+pub fn size(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 fn lambda_event<T: serde::de::DeserializeOwned>(

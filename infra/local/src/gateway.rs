@@ -2,24 +2,26 @@
 //! functions give back becomes HTTP again. The routes are the template's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Limited};
 use lambda_http::Body as LambdaBody;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shared::flow::{ObjectId, Timestamp};
+use shared::limits::{HTTP_API_BODY_BYTES, LAMBDA_EVENT_BYTES};
 
-use crate::bus::Bus;
-use crate::functions::Functions;
+use crate::bus::{Bus, Entry};
+use crate::functions::{Functions, size};
 use crate::template::{Cors, Route};
 
-/// API Gateway takes no larger body.
-const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 const LOCAL: &str = "/_local/";
 
 /// The gateway of a local server.
@@ -80,12 +82,15 @@ impl Gateway {
             (None, None) => return plain(StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
         };
         let (parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
+        let Ok(body) = Limited::new(body, HTTP_API_BODY_BYTES).collect().await else {
             return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
         };
         let event = self.event(&parts, &body.to_bytes(), route, &parameters);
+        if size(&event) > LAMBDA_EVENT_BYTES {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"message":"Request Entity Too Large"}"#);
+        }
         match self.functions.invoke(&route.function, event).await {
-            Ok(response) => http(response),
+            Ok(response) => http(response, parts.method == Method::HEAD),
             Err(error) => {
                 tracing::error!(function = route.function, error = %error, "function.failed");
                 plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#)
@@ -162,9 +167,9 @@ impl Gateway {
             return plain(StatusCode::FORBIDDEN, r#"{"message":"Forbidden"}"#);
         }
         match (request.method().clone(), request.uri().path()) {
-            (Method::GET, "/_local/events") => json_response(&json!({"events": self.bus.events()})),
+            (Method::GET, "/_local/events") => json_response(&Shown { events: self.bus.events() }),
             (Method::GET, "/_local/dead-letters") => {
-                json_response(&json!({"deadLetters": self.bus.dead_letters()}))
+                json_response(&ShownLetters { dead_letters: self.bus.dead_letters() })
             }
             (Method::POST, "/_local/events") => self.put_events(request.into_body()).await,
             _ => plain(StatusCode::NOT_FOUND, r#"{"message":"Not Found"}"#),
@@ -173,27 +178,27 @@ impl Gateway {
 
     async fn put_events(&self, body: Body) -> Response<Body> {
         let body =
-            Limited::new(body, MAX_BODY_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
-        let events: Option<Vec<Value>> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
-        let text = |event: &Value, name: &str| event.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
-        let events: Option<Vec<_>> = events.and_then(|events| {
-            let read = |event: Value| {
-                let detail = event.get("detail").cloned().unwrap_or_else(|| json!({}));
-                Some((
-                    text(&event, "source").unwrap_or_else(|| "local".into()),
-                    text(&event, "detail-type")?,
-                    detail,
-                ))
-            };
-            events.into_iter().map(read).collect()
-        });
+            Limited::new(body, HTTP_API_BODY_BYTES).collect().await.map(http_body_util::Collected::to_bytes);
+        let events: Option<Vec<Put>> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
         let Some(events) = events else {
             let message = r#"{"message":"Expecting [{\"source\",\"detail-type\",\"detail\"}]"}"#;
             return plain(StatusCode::BAD_REQUEST, message);
         };
-        let ids =
-            events.into_iter().map(|(source, kind, detail)| self.bus.put(&source, &kind, &detail, None));
-        json_response(&json!({"ids": ids.collect::<Vec<_>>()}))
+        let mut ids = Vec::new();
+        for Put { source, detail_type, detail } in events {
+            let entry =
+                Entry { source: source.unwrap_or_else(|| "local".into()), detail_type, detail, time: None };
+            match self.bus.put(&[entry]) {
+                Ok(put) => ids.extend(put),
+                Err(error) => {
+                    return plain(
+                        StatusCode::BAD_REQUEST,
+                        &json!({"message": error.to_string()}).to_string(),
+                    );
+                }
+            }
+        }
+        json_response(&json!({ "ids": ids }))
     }
 
     fn is_allowed(&self, origin: &HeaderValue) -> bool {
@@ -217,7 +222,21 @@ impl Gateway {
     }
 }
 
-fn http(response: Value) -> Response<Body> {
+/// An event that somebody puts on the bus.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Put {
+    source: Option<String>,
+    detail_type: String,
+    #[serde(default = "nothing")]
+    detail: Box<RawValue>,
+}
+
+fn nothing() -> Box<RawValue> {
+    RawValue::from_string("{}".into()).unwrap_or_default()
+}
+
+fn http(response: Value, is_head: bool) -> Response<Body> {
     let Ok(response) = serde_json::from_value::<ApiGatewayV2httpResponse>(response) else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"Internal Server Error"}"#);
     };
@@ -227,6 +246,8 @@ fn http(response: Value) -> Response<Body> {
         }
         Some(LambdaBody::Text(text)) => Body::from(text),
         Some(LambdaBody::Binary(bytes)) => Body::from(bytes),
+        // Nobody knows how long the answer to `GET` would be: an empty body would be taken for all of it.
+        _ if is_head => Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>()),
         _ => Body::empty(),
     };
     let mut answer = Response::new(body);
@@ -240,8 +261,20 @@ fn http(response: Value) -> Response<Body> {
     answer
 }
 
-fn json_response(value: &Value) -> Response<Body> {
-    plain(StatusCode::OK, &value.to_string())
+/// What was put on the bus, as it is written.
+#[derive(Serialize)]
+struct Shown {
+    events: Vec<Box<RawValue>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownLetters {
+    dead_letters: Vec<Box<RawValue>>,
+}
+
+fn json_response(value: &impl Serialize) -> Response<Body> {
+    plain(StatusCode::OK, &serde_json::to_string(value).unwrap_or_default())
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Body> {

@@ -160,26 +160,25 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
     })?;
     let url = format!("http://{}", server.address);
     let kept = folder.map_or_else(|| "in memory".into(), |folder| format!("in {}", folder.display()));
-    let curl = format!("curl -sS -H 'Authorization: Bearer {token}'");
-    let flow = r#"{"name":"Orders to invoices","graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"getOrders"},{"id":"invoices","componentId":"5ca5c44c187c040010a9bb8c","function":"createInvoice"}],"edges":[{"source":"orders","target":"invoices"}]}}"#;
-    let newest = format!(
-        "$({curl} '{url}/flows?sort=-createdAt&page%5Bsize%5D=1' | grep -o '\"id\":\"[0-9a-f]*\"}}]' | cut -d'\"' -f4)"
-    );
+    let curl = r#"curl -sS -H "Authorization: Bearer $TOKEN""#;
+    let flow = r#"{"name":"Orders","graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"getOrders"}]}}"#;
+    let newest = "grep -o '\"id\":\"[0-9a-f]*\"}]' | cut -d'\"' -f4";
     let aws = server.aws.map(introduce_aws).unwrap_or_default();
     writeln!(
         stdout(),
         "The flow repository listens on {url}; data is kept {kept}. Ctrl-C ends it.
 {aws}
-A token of user developer, tenant acme, valid for a day:
-{token}
+Paste this into another terminal first: a token of user developer, tenant acme, valid for a day.
+
+export TOKEN={token}
 
 Store a flow, list the flows, start the newest and stop it again:
 
-{curl} -H 'Content-Type: application/json' -d '{flow}' '{url}/flows'
-
-{curl} '{url}/flows'
-
-{curl} -X POST \"{url}/flows/{newest}/start\" && sleep 1 && {curl} -X POST \"{url}/flows/{newest}/stop\"
+{curl} -H 'Content-Type: application/json' -d '{flow}' {url}/flows
+{curl} {url}/flows
+ID=$({curl} '{url}/flows?sort=-createdAt&page%5Bsize%5D=1' | {newest})
+{curl} -X POST {url}/flows/$ID/start
+{curl} -X POST {url}/flows/$ID/stop
 
 What went over the event bus: {url}/_local/events"
     )?;

@@ -14,6 +14,7 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::limits::SECRET_BYTES;
 use tokio::net::TcpListener;
 
 const FILE: &str = "secrets.json";
@@ -110,6 +111,9 @@ impl SecretsManager {
 
     fn answer(&self, operation: &str, request: &Value) -> Result<Value, Refusal> {
         let text = |name: &str| request.get(name).and_then(Value::as_str);
+        if text("SecretString").is_some_and(|value| value.len() > SECRET_BYTES) {
+            return Err("ValidationException");
+        }
         let name = text("SecretId").or_else(|| text("Name")).ok_or(PARAMETER)?;
         let mut secrets = self.lock();
         let found = secrets.get(name).cloned();

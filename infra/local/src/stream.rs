@@ -13,12 +13,15 @@ use aws_sdk_dynamodbstreams::types::{
     AttributeValue, OperationType, Record, ShardIteratorType, StreamViewType,
 };
 use serde_json::{Value, json};
+use shared::limits::LAMBDA_EVENT_BYTES;
 
-use crate::functions::Functions;
+use crate::functions::{Functions, size};
 use crate::template::{Stream, matches};
 
 /// How long an empty stream is left alone when nobody writes.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// `{"Records":[]}`
+const AROUND_RECORDS: usize = 14;
 const MIN_BACKOFF: Duration = Duration::from_millis(25);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -97,9 +100,12 @@ impl Follower {
                     () = tokio::time::sleep(MAX_PAUSE) => {}
                 }
             }
-            for batch in records.chunks(stream.batch_size) {
+            let mut rest = records.as_slice();
+            while !rest.is_empty() {
+                let (batch, later) = rest.split_at(batch_length(rest, stream.batch_size));
                 self.hand_over(batch, stream, functions, last).await?;
                 *backoff = MIN_BACKOFF;
+                rest = later;
             }
             iterator = output.next_shard_iterator;
         }
@@ -143,6 +149,16 @@ impl Follower {
         }
         failed.map_or(Ok(()), |number| Err(format!("record {number} has to come again").into()))
     }
+}
+
+/// How many records the next batch has: no more than the mapping says, and than fit an event. At least one.
+fn batch_length(records: &[Record], most: usize) -> usize {
+    let mut bytes = AROUND_RECORDS;
+    let fitting = records.iter().take(most).take_while(|next| {
+        bytes += record(next).map_or(0, |event| size(&event) + 1);
+        bytes <= LAMBDA_EVENT_BYTES
+    });
+    fitting.count().max(1)
 }
 
 fn sequence_number(record: &Record) -> Option<&str> {

@@ -57,7 +57,7 @@ fn start(arguments: &[&str]) -> (Child, Vec<String>) {
 #[cfg(unix)]
 fn get(lines: &[String], path: &str) -> String {
     let host = lines[0].split("http://").nth(1).unwrap().split(';').next().unwrap();
-    let token = lines.iter().find(|line| line.starts_with("eyJ")).unwrap();
+    let token = lines.iter().find_map(|line| line.strip_prefix("export TOKEN=")).unwrap();
     let answer = exchange(
         host,
         &format!(
@@ -190,7 +190,10 @@ fn data_is_kept_and_a_folder_is_one_servers() {
     let data = folder.to_str().unwrap();
     let (first, lines) = start(&["--port", "0", "--data", data, "--seed"]);
     let curls: Vec<_> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(curls.len(), 3);
+    assert_eq!(curls.len(), 4);
+    let with_token: Vec<_> = lines.iter().filter(|line| line.contains("eyJ")).collect();
+    assert_eq!(with_token.len(), 1, "the token once");
+    assert!(lines.iter().all(|line| line.contains("eyJ") || line.len() < 250), "{lines:?}");
     wait_for_events(&lines, 8);
     let error = complaint(&["--port", "0", "--data", data]);
     assert!(error.contains("is in use by another server"), "{error}");

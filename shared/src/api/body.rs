@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 
 use lambda_http::http::{Method, header};
@@ -17,6 +18,10 @@ const MAX_BYTES: usize = 1024 * 1024;
 const MAX_DEPTH: usize = 100;
 /// Faults reported of the operations of one patch.
 const MAX_FAULTS: usize = 100;
+
+/// Values and names of a patch in a standard language, which is read as a tree: that takes up to fifty times as
+/// much as the text.
+const MAX_PATCH_VALUES: usize = 100_000;
 
 /// The body of a request: a JSON object, or an array.
 #[derive(Clone)]
@@ -54,7 +59,7 @@ pub fn read_body(request: &Request) -> Result<Body<'_>, Problem> {
         let is_patch = request.method() == Method::PATCH && [MERGE_PATCH, JSON_PATCH].contains(&&*media);
         is_json && !is_patch
     });
-    if is_json { read_json(request) } else { Err(Problem::UnsupportedMediaType) }
+    if is_json { read_json(request, usize::MAX) } else { Err(Problem::UnsupportedMediaType) }
 }
 
 /// JSON Merge Patch (RFC 7396).
@@ -80,13 +85,13 @@ pub(super) const PATCHES: &str =
 /// 415 when it is in another one, and as [`read_body`].
 pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
     match media_type(request).as_deref() {
-        None | Some("application/json") => read_json(request)?.object().map(FlowPatch::Members),
+        None | Some("application/json") => read_json(request, usize::MAX)?.object().map(FlowPatch::Members),
         Some(MERGE_PATCH) => {
             // A body that is missing is an empty object.
-            Ok(FlowPatch::Standard(Patch::Merge(read_json(request)?.object()?)))
+            Ok(FlowPatch::Standard(Patch::Merge(read_json(request, MAX_PATCH_VALUES)?.object()?)))
         }
         Some(JSON_PATCH) => {
-            let Body::Array(operations) = read_json(request)? else {
+            let Body::Array(operations) = read_json(request, MAX_PATCH_VALUES)? else {
                 return Err(Problem::InvalidBody("Expecting an array of operations (RFC 6902)".into()));
             };
             let operations = Operation::read_all(&operations).map_err(invalid_operations)?;
@@ -102,7 +107,8 @@ fn invalid_operations(lacks: Vec<Lack>) -> Problem {
     Problem::InvalidOperations(bounded(faults, MAX_FAULTS))
 }
 
-fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
+/// Reads JSON of at most so many values and names.
+fn read_json(request: &Request, most: usize) -> Result<Body<'_>, Problem> {
     let mut codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::UnsupportedCoding);
@@ -120,8 +126,9 @@ fn read_json(request: &Request) -> Result<Body<'_>, Problem> {
     }
     let invalid = |error: serde_json::Error| Problem::InvalidBody(error.to_string());
     let mut parser = serde_json::Deserializer::from_str(text);
-    let mut repeated = None;
-    if let Err(error) = (Valid { depth: MAX_DEPTH, repeated: &mut repeated }).deserialize(&mut parser) {
+    let (mut repeated, mut left) = (None, most);
+    let valid = Valid { depth: MAX_DEPTH, left: &mut left, repeated: &mut repeated };
+    if let Err(error) = valid.deserialize(&mut parser) {
         return Err(repeated.map_or_else(
             || invalid(error),
             |pointer| Problem::RepeatedName(cut_pointer(&pointer).to_owned()),
@@ -152,15 +159,19 @@ fn media_type(request: &Request) -> Option<String> {
 struct Valid<'v> {
     /// How much deeper it may still go.
     depth: usize,
+    /// How many values and names may still come.
+    left: &'v mut usize,
     /// Where a name is there twice; from where it was found upwards.
     repeated: &'v mut Option<String>,
 }
 
 impl Valid<'_> {
     fn inner<E: de::Error>(&mut self) -> Result<Valid<'_>, E> {
+        let left = self.left.checked_sub(1);
+        *self.left = left.ok_or_else(|| E::custom(format_args!("more than {MAX_PATCH_VALUES} values")))?;
         let depth = self.depth.checked_sub(1);
         let depth = depth.ok_or_else(|| E::custom(format_args!("nested more than {MAX_DEPTH} deep")))?;
-        Ok(Valid { depth, repeated: self.repeated })
+        Ok(Valid { depth, left: self.left, repeated: self.repeated })
     }
 
     /// The place of what is wrong in there begins with this.

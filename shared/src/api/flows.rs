@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::conditions::{Conditions, Present};
 use super::respond::{etag, json as answer, notes, run_response, with_flow_headers};
-use super::serve::{log_problem, request_id};
+use super::serve::{Failures, request_id};
 use super::{
     App, Deadline, Effect, Intent, Precondition, Problem, Request, Response, Wording, read_body, scope,
 };
@@ -259,6 +259,8 @@ where
     Conditions::of(request)?.check(Present::Nothing)?;
     let parts = &intent.parts(&app.store).await?;
     let (control, deadline, request_id) = (&control, Deadline::of(request).of_parts(), &request_id(request));
+    let failures = Failures::default();
+    let noted = &failures;
     let work = ids.into_iter().enumerate().map(|(index, id)| async move {
         let sent: Value = serde_json::from_str(id.get()).unwrap_or_default();
         let result = match sent.as_str().and_then(|id| id.parse().ok()) {
@@ -272,12 +274,13 @@ where
             Ok(flow) => run_response(&flow),
             Err(Problem::Answered(answer)) => serde_json::from_str(&answer.body).unwrap_or_default(),
             Err(problem) => {
-                log_problem(&problem, request_id);
+                noted.note(&problem, request_id);
                 failed(&problem, &shorten(sent))
             }
         }
     });
-    let results = concurrently(work.collect()).await;
+    let results = concurrently(work).await;
+    failures.log(request_id);
     answer(StatusCode::OK, &results)
 }
 

@@ -5,6 +5,7 @@ mod conditions;
 mod cursor;
 mod deadline;
 mod effect;
+mod fit;
 mod flows;
 mod headers;
 mod list;
@@ -46,7 +47,8 @@ pub use parameters::flag;
 pub use precondition::{Current, Precondition};
 pub use problem::{Problem, Wording};
 pub use respond::{
-    bulk_response, deleted, diagnostics_of_faults, flow_response, json, plain_flow, validation_response,
+    Part, bulk_response, deleted, diagnostics_of_faults, flow_response, json, part_prefix, plain_flow,
+    validation_response,
 };
 pub use secrets::{
     SecretsApp, secret_problem, secret_query, secret_response, secret_tag, secrets_response, usages_response,

@@ -10,7 +10,7 @@ use super::Response;
 use super::body::PATCHES;
 use super::effect::REPLAYED;
 use super::precondition::Current;
-use super::respond::body;
+use super::respond::{MAX_ENTRIES, body};
 use crate::flow::{EditError, Fault, Flow, FlowId, PatchError, Role, StartError, Status, bounded};
 use crate::identity::AuthError;
 use crate::json::join;
@@ -426,6 +426,19 @@ impl Problem {
             Self::Unavailable(_) => vec![entry("Please try again later.", "unavailable")],
             Self::Internal(_) => vec![entry("Internal server error", "internal")],
         }
+    }
+
+    /// The same with no more of its faults than the answer to a request of many parts tells.
+    #[must_use]
+    pub fn of_part(mut self) -> Self {
+        if let Self::InvalidFlow(faults)
+        | Self::IncompleteFlow(faults)
+        | Self::LiteralCredentials(faults)
+        | Self::RolesOfOthers(faults) = &mut self
+        {
+            *faults = bounded(std::mem::take(faults), MAX_ENTRIES);
+        }
+        self
     }
 
     /// The answer that the same request got before.

@@ -1,17 +1,17 @@
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::body::PATCHES;
 use super::conditions::tagged;
 use super::problem::{INCOMPLETE, fault_entry};
-use super::serve::{log_problem, request_id};
+use super::serve::{Failures, request_id};
 use super::{App, Problem, Request, Response};
 use crate::flow::{Diagnostic, Fault, Flow, FlowView, Level, NodeIds, StoredDocument, more_faults};
 
 /// Entries of one item, where an answer has many: a function's answer is at most 6 MB.
-const MAX_ENTRIES: usize = 100;
+pub(super) const MAX_ENTRIES: usize = 100;
 
 /// An answer with this JSON text.
 pub(super) fn body(status: StatusCode, text: String) -> Response {
@@ -97,8 +97,8 @@ pub(super) fn diagnostic_entry(diagnostic: &Diagnostic) -> Map<String, Value> {
 
 /// Faults of a body with these nodes as diagnostics.
 #[must_use]
-pub fn diagnostics_of_faults(faults: &[Fault], nodes: &NodeIds) -> Vec<Diagnostic> {
-    let node = |fault: &Fault| nodes.at(&fault.pointer).map(Into::into);
+pub fn diagnostics_of_faults(faults: &[Fault], nodes: &NodeIds<'_>) -> Vec<Diagnostic> {
+    let node = |fault: &Fault| nodes.at(&fault.pointer);
     faults.iter().map(|fault| Diagnostic::of_fault(fault, Level::Error, node(fault))).collect()
 }
 
@@ -146,22 +146,46 @@ pub fn deleted() -> Response {
     body(StatusCode::OK, json!({"msg": "Flow was successfully deleted"}).to_string())
 }
 
+/// A part of a bulk write that was done, as the answer tells it.
+pub struct Part {
+    flow: Box<RawValue>,
+    warnings: Vec<Box<RawValue>>,
+}
+
+impl Part {
+    /// What has become of a flow; the pointers of what there is to say about it begin with `prefix`. Flows
+    /// themselves are not kept for the answer: a hundred would be many times what the request brought.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn done(app: &App, flow: &Flow, prefix: &str) -> Result<Self, Problem> {
+        Ok(Self {
+            flow: RawValue::from_string(FlowView::from(flow).json()?)?,
+            warnings: written(some_warnings(warnings(app, flow, prefix)))?,
+        })
+    }
+}
+
+/// Entries as they are in an answer, where they take less than in memory.
+fn written(entries: Vec<Map<String, Value>>) -> Result<Vec<Box<RawValue>>, serde_json::Error> {
+    entries.into_iter().map(|entry| to_raw_value(&entry)).collect()
+}
+
 /// The answer to a bulk write: one flow or `{"errors":[…]}` per item, and all warnings. Pointers lead
 /// into the body, so they begin with an item's index; with nothing when the body was one flow.
 ///
 /// # Errors
 /// 5xx when no item was more fortunate, or when the answer cannot be written as JSON.
 pub fn bulk_response(
-    app: &App,
     request: &Request,
     status: StatusCode,
-    mut results: Vec<Result<Flow, Problem>>,
+    mut results: Vec<Result<Part, Problem>>,
     is_array: bool,
 ) -> Result<Response, Problem> {
-    let is_fault_of_ours = |result: &Result<Flow, Problem>| {
+    let is_fault_of_ours = |result: &Result<Part, Problem>| {
         result.as_ref().is_err_and(|problem| problem.status().is_server_error())
     };
-    let request_id = request_id(request);
+    let (request_id, failures) = (request_id(request), Failures::default());
     if results.iter().all(is_fault_of_ours)
         && let Some(Err(problem)) = results.pop()
     {
@@ -169,34 +193,44 @@ pub fn bulk_response(
         results
             .iter()
             .filter_map(|result| result.as_ref().err())
-            .for_each(|other| log_problem(other, &request_id));
+            .for_each(|other| failures.note(other, &request_id));
+        failures.log(&request_id);
         return Err(problem);
     }
-    let mut warned = Vec::new();
-    let items = results.iter().enumerate().map(|(index, result)| {
-        let prefix = if is_array { format!("/{index}") } else { String::new() };
-        match result {
-            Ok(flow) => {
-                warned.extend(some_warnings(warnings(app, flow, &prefix)));
-                BulkItem::Flow(Box::new(flow.into()))
+    let mut meta = BulkMeta::default();
+    let mut data = Vec::with_capacity(results.len());
+    for (index, result) in results.into_iter().enumerate() {
+        let prefix = part_prefix(index, is_array);
+        data.push(match result {
+            Ok(part) => {
+                meta.warnings.extend(part.warnings);
+                BulkItem::Flow(Some(part.flow))
             }
-            Err(Problem::Answered(answer)) => {
-                let Ok(item) = serde_json::from_str::<Answered>(&answer.body) else {
-                    return BulkItem::Answered(None);
-                };
-                let entries = item.meta.warnings.into_iter().map(|entry| with_prefix(&prefix, entry));
-                warned.extend(some_warnings(entries.collect()));
-                BulkItem::Answered(Some(item.data))
-            }
+            Err(Problem::Answered(answer)) => match serde_json::from_str::<Answered>(&answer.body) {
+                Ok(item) => {
+                    let entries = item.meta.warnings.into_iter().map(|entry| with_prefix(&prefix, entry));
+                    meta.warnings.extend(written(some_warnings(entries.collect()))?);
+                    BulkItem::Flow(Some(item.data))
+                }
+                Err(_) => BulkItem::Flow(None),
+            },
             Err(problem) => {
-                log_problem(problem, &request_id);
+                failures.note(&problem, &request_id);
                 let entries = problem.entries(MAX_ENTRIES).into_iter();
-                BulkItem::Failed { errors: entries.map(|entry| with_prefix(&prefix, entry)).collect() }
+                BulkItem::Failed {
+                    errors: written(entries.map(|entry| with_prefix(&prefix, entry)).collect())?,
+                }
             }
-        }
-    });
-    let data: Vec<_> = items.collect();
-    json(status, &Enveloped { data, meta: meta(warned) })
+        });
+    }
+    failures.log(&request_id);
+    json(status, &Enveloped { data, meta })
+}
+
+/// What the pointers of an item begin with.
+#[must_use]
+pub fn part_prefix(index: usize, is_array: bool) -> String {
+    if is_array { format!("/{index}") } else { String::new() }
 }
 
 /// The usual envelope around JSON.
@@ -204,20 +238,25 @@ pub(super) fn enveloped(data: &str, meta: &Map<String, Value>) -> Result<String,
     Ok([r#"{"data":"#, data, r#","meta":"#, &serde_json::to_string(meta)?, "}"].concat())
 }
 
-/// The same around values. Flows are never turned into a [`Value`] on their way out: that would reorder
-/// their members and round their numbers.
+/// The same around the parts of a bulk write. Flows are never turned into a [`Value`] on their way out: that
+/// would reorder their members and round their numbers.
 #[derive(Serialize)]
-struct Enveloped<T> {
-    data: T,
-    meta: Map<String, Value>,
+struct Enveloped {
+    data: Vec<BulkItem>,
+    meta: BulkMeta,
+}
+
+#[derive(Default, Serialize)]
+struct BulkMeta {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum BulkItem<'a> {
-    Flow(Box<FlowView<'a>>),
-    Answered(Option<Box<RawValue>>),
-    Failed { errors: Vec<Map<String, Value>> },
+enum BulkItem {
+    Flow(Option<Box<RawValue>>),
+    Failed { errors: Vec<Box<RawValue>> },
 }
 
 /// The answer that an item got by itself.

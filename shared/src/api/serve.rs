@@ -1,7 +1,9 @@
 //! From a Lambda event to a handler and back.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -11,6 +13,7 @@ use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Body, LambdaEvent, RequestExt, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::fit::fitted;
 use super::{Conditions, Deadline, Problem};
 use crate::telemetry;
 
@@ -86,16 +89,31 @@ where
     let LambdaEvent { mut payload, context } = event;
     repair(&mut payload);
     let request = Request::from(LambdaRequest::ApiGatewayV2(payload)).with_lambda_context(context);
-    let (head, body) = respond(app, handle, request).await.into_parts();
+    let is_safe = request.method().is_safe();
+    let (answer, instance, request_id) = respond(app, handle, request).await;
+    let answer = fitted(lambda_answer(answer)).unwrap_or_else(|| {
+        // Whoever only reads can ask for less.
+        let too_large = || Problem::Internal("the answer is too large".into());
+        let problem = if is_safe { Problem::PageTooLarge } else { too_large() };
+        log_problem(&problem, &request_id);
+        lambda_answer(with_headers(problem.into_response(&instance, &request_id), &request_id))
+    });
+    Ok(answer)
+}
+
+/// The answer as the function gives it.
+fn lambda_answer(answer: Response) -> ApiGatewayV2httpResponse {
+    let (head, body) = answer.into_parts();
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = head.status.as_u16().into();
     answer.headers = head.headers;
     answer.is_base64_encoded = matches!(body, Body::Binary(_));
     answer.body = Some(body).filter(|body| !matches!(body, Body::Empty));
-    Ok(answer)
+    answer
 }
 
-async fn respond<A, F, O>(app: &'static A, handle: F, request: Request) -> Response
+/// The answer, with what a problem says of the request: its path, and its id.
+async fn respond<A, F, O>(app: &'static A, handle: F, request: Request) -> (Response, String, String)
 where
     F: Fn(&'static A, Request) -> O,
     O: Future<Output = Result<Response, Problem>>,
@@ -129,14 +147,43 @@ where
         }
         *response.body_mut() = Body::Empty;
     }
+    let response = with_headers(response, &request_id);
+    telemetry::answered(&route, &request_id, response.status(), start.elapsed());
+    (response, instance, request_id)
+}
+
+/// With the headers that every answer has.
+fn with_headers(mut response: Response, request_id: &str) -> Response {
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(VERSION, API_VERSION);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    telemetry::answered(&route, &request_id, response.status(), start.elapsed());
     response
+}
+
+/// What went wrong with the parts of a request: of each kind one is logged, with how many there were.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Mutex<BTreeMap<StatusCode, (String, usize)>>);
+
+impl Failures {
+    /// Notes a part that went wrong. What a client did wrong is logged as ever.
+    pub(super) fn note(&self, problem: &Problem, request_id: &str) {
+        let status = problem.status();
+        if !problem.is_refusal() || status < StatusCode::INTERNAL_SERVER_ERROR {
+            return log_problem(problem, request_id);
+        }
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.entry(status).or_insert_with(|| (chain(problem), 0)).1 += 1;
+    }
+
+    /// Logs what there is.
+    pub(super) fn log(self, request_id: &str) {
+        for (chain, parts) in self.0.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
+            tracing::error!(request.id = %request_id, error = %chain, parts, "failed");
+        }
+    }
 }
 
 /// The whole chain of causes, once; what a client did wrong is no error of ours.
@@ -149,6 +196,11 @@ pub(super) fn log_problem(problem: &Problem, request_id: &str) {
         tracing::debug!(request.id = %request_id, problem = %problem, check, "refused");
         return;
     }
+    tracing::error!(request.id = %request_id, error = %chain(problem), "failed");
+}
+
+/// A problem with all its causes.
+fn chain(problem: &Problem) -> String {
     let mut chain = problem.to_string();
     let mut source = std::error::Error::source(problem);
     while let Some(cause) = source {
@@ -156,7 +208,7 @@ pub(super) fn log_problem(problem: &Problem, request_id: &str) {
         chain.push_str(&cause.to_string());
         source = cause.source();
     }
-    tracing::error!(request.id = %request_id, error = %chain, "failed");
+    chain
 }
 
 /// The path, as the gateway decoded it.

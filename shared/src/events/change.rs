@@ -3,11 +3,18 @@ use serde_json::{Value, json};
 
 use super::SOURCE;
 use crate::flow::{Actor, Fields, Flow, FlowId, FlowView, MAX_REPEATS, SecretId, Status, Timestamp};
+use crate::limits::{EVENTBRIDGE_BYTES, LAMBDA_ASYNCHRONOUS_EVENT_BYTES, SQS_MESSAGE_BYTES};
 use crate::secrets::Secret;
 use crate::store::{Head, SecretHead, SecretRead};
 
-/// EventBridge takes entries below 256 KB.
-pub(super) const MAX_ENTRY_BYTES: usize = 256 * 1024;
+/// Below what EventBridge takes, and so far that the event which becomes of an entry fits a message of a queue and
+/// an asynchronous invocation, which take no more: an envelope is around it there.
+pub(super) const MAX_ENTRY_BYTES: usize = 1_000_000;
+const _: () = assert!(
+    MAX_ENTRY_BYTES < EVENTBRIDGE_BYTES
+        && MAX_ENTRY_BYTES < SQS_MESSAGE_BYTES
+        && MAX_ENTRY_BYTES < LAMBDA_ASYNCHRONOUS_EVENT_BYTES
+);
 /// Members left out of a flow that does not fit, the largest first.
 const DETACHABLE: [&str; 2] = ["graph", "flowSettings"];
 

@@ -50,7 +50,9 @@ impl StatusReport {
         let event = match detail_type {
             "flow.started" => RunEvent::Started,
             "flow.stopped" => RunEvent::Stopped,
-            "flow.failed" => RunEvent::Failed(text("reason").or_else(|| text("error")).map(Into::into)),
+            "flow.failed" => {
+                RunEvent::Failed(data.get("reason").and_then(said).or_else(|| said(data.get("error")?)))
+            }
             _ => return Err(MalformedEvent("the event is none of the orchestrator's")),
         };
         let flow =
@@ -61,6 +63,15 @@ impl StatusReport {
             Some(_) => return Err(MalformedEvent("the run's id is no text")),
         };
         Ok(Self { flow, run_id, event })
+    }
+}
+
+/// What somebody said: a text, or anything else as JSON. Nothing is no reason.
+fn said(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 
@@ -121,6 +132,28 @@ mod tests {
             assert_eq!(report.flow.to_string(), "5ca5c44c187c040010a9bb8b");
             assert_eq!(report.run_id.as_deref(), Some("r"));
             assert_eq!(report.event, RunEvent::Failed(Some("out of memory".into())));
+        }
+    }
+
+    #[test]
+    fn a_reason_is_kept_whatever_it_is() {
+        let id = "5ca5c44c187c040010a9bb8b";
+        for (said, reason) in [
+            (
+                json!({"reason": {"code": 137, "message": "killed"}}),
+                Some(r#"{"code":137,"message":"killed"}"#),
+            ),
+            (json!({"reason": ["a", 1]}), Some(r#"["a",1]"#)),
+            (json!({"error": {"name": "TypeError"}}), Some(r#"{"name":"TypeError"}"#)),
+            (json!({"reason": 137, "error": "e"}), Some("137")),
+            (json!({"reason": null, "error": "e"}), Some("e")),
+            (json!({"reason": null}), None),
+            (json!({}), None),
+        ] {
+            let mut detail = said.clone();
+            detail["id"] = id.into();
+            let report = StatusReport::read("flow.failed", &detail).unwrap();
+            assert_eq!(report.event, RunEvent::Failed(reason.map(Into::into)), "{said}");
         }
     }
 

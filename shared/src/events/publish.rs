@@ -7,9 +7,8 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 
 use super::change::MAX_ENTRY_BYTES;
 use super::{Event, SOURCE};
+use crate::limits::EVENTBRIDGE_ENTRIES;
 
-/// `PutEvents` takes no more entries, and no more bytes than one entry may have.
-const MAX_ENTRIES: usize = 10;
 /// How often failed entries are sent again before the stream has to deliver them again.
 const ATTEMPTS: u32 = 3;
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -124,10 +123,10 @@ fn outcome(entry: &PutEventsResultEntry) -> Result<(), PublishError> {
     }
 }
 
-/// How many events fit the next call; at least one.
+/// How many events fit the next call, which takes no more bytes than one entry may have; at least one.
 fn chunk_length(events: &[Event]) -> usize {
     let mut bytes = 0;
-    let fitting = events.iter().take(MAX_ENTRIES).take_while(|event| {
+    let fitting = events.iter().take(EVENTBRIDGE_ENTRIES).take_while(|event| {
         bytes += event.size();
         bytes < MAX_ENTRY_BYTES
     });

@@ -1,8 +1,12 @@
 //! Casting loosely typed JSON to the types of the document, with the texts of the upstream service:
 //! scalars become strings, anything else that does not fit is a fault.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -106,18 +110,19 @@ impl<'a> Reader<'a, '_> {
         fields.map_or(Field::Absent, Field::Value)
     }
 
-    /// The elements of the array under `name`, each with its place. A single object counts as an
-    /// array of one where `wrap` says so.
-    pub(super) fn elements(&mut self, name: &str, wrap: bool) -> Field<Vec<(String, &'a RawValue)>> {
+    /// The elements of the array under `name`. A single object counts as an array of one where `wrap`
+    /// says so.
+    pub(super) fn elements(&mut self, name: &str, wrap: bool) -> Field<Elements<'a>> {
         let Some(raw) = self.raw(name) else { return Field::Absent };
         match kind(raw) {
             "null" => Field::Null,
             "Array" => {
-                let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-                let place = |(index, element)| (format!("{name}/{index}"), element);
-                Field::Value(elements.into_iter().enumerate().map(place).collect())
+                let elements = serde_json::from_str(raw.get()).unwrap_or_default();
+                Field::Value(Elements { list: name.to_owned(), elements, is_bare: false })
             }
-            "Object" if wrap => Field::Value(vec![(name.to_owned(), raw)]),
+            "Object" if wrap => {
+                Field::Value(Elements { list: name.to_owned(), elements: vec![raw], is_bare: true })
+            }
             _ => {
                 self.fault(name, "cast", cast_error("embedded", raw, name, Some("ObjectParameterError")));
                 Field::Absent
@@ -144,6 +149,34 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
+/// The elements of an array, of which a body can have half a million: each is given its place when it is
+/// looked at.
+#[derive(Default)]
+pub(super) struct Elements<'a> {
+    list: String,
+    elements: Vec<&'a RawValue>,
+    /// Whether the only one is not in an array.
+    is_bare: bool,
+}
+
+impl<'a> Elements<'a> {
+    pub(super) const fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// The bytes of each.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.elements.iter().map(|element| element.get().len())
+    }
+
+    pub(super) fn with_places(self) -> impl Iterator<Item = (String, &'a RawValue)> {
+        let Self { list, elements, is_bare } = self;
+        elements.into_iter().enumerate().map(move |(index, element)| {
+            (if is_bare { list.clone() } else { format!("{list}/{index}") }, element)
+        })
+    }
+}
+
 fn kind(raw: &RawValue) -> &'static str {
     match raw.get().as_bytes().first() {
         Some(b'{') => "Object",
@@ -156,39 +189,116 @@ fn kind(raw: &RawValue) -> &'static str {
 }
 
 fn cast_error(to: &str, raw: &RawValue, path: &str, cause: Option<&str>) -> String {
-    let value = serde_json::from_str(raw.get()).unwrap_or_default();
-    let shown = match &value {
-        Value::String(text) => shorten(text),
-        other => shorten(&inspect(other, 0)),
+    let shown = match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => shorten(&text),
+        Err(_) => inspect(raw),
     };
     let because = cause.map(|cause| format!(" because of \"{cause}\"")).unwrap_or_default();
     format!("Cast to {to} failed for value \"{shown}\" (type {}) at path \"{path}\"{because}", kind(raw))
 }
 
-/// Shows a value as the upstream service's runtime does (Node's `util.inspect`), on one line.
-fn inspect(value: &Value, depth: usize) -> String {
-    let list = |parts: Vec<String>, open, close| {
-        if parts.is_empty() {
-            format!("{open}{close}")
-        } else {
-            format!("{open} {} {close}", parts.join(", "))
+/// Shows a value as the upstream service's runtime does (Node's `util.inspect`), on one line, and no more of it
+/// than is shown.
+fn inspect(raw: &RawValue) -> String {
+    let mut shown = String::new();
+    // It is valid JSON, and reading ends early only when there is enough of it.
+    let _ = Inspection { shown: &mut shown, depth: 0, before: "" }
+        .deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
+    shorten(&shown)
+}
+
+/// A part of a value that is being shown.
+struct Inspection<'s> {
+    shown: &'s mut String,
+    depth: usize,
+    /// What stands before it.
+    before: &'static str,
+}
+
+impl Inspection<'_> {
+    /// Of more bytes there are more characters than are shown.
+    const ENOUGH: usize = 4 * MAX_ECHO;
+
+    fn show<E: Error>(self, text: &str) -> Result<(), E> {
+        self.shown.push_str(text);
+        if self.shown.len() > Self::ENOUGH { Err(E::custom("there is enough")) } else { Ok(()) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Inspection<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.shown.push_str(self.before);
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Inspection<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.show("null")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.show(if value { "true" } else { "false" })
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.show(&value.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.show(&value.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.show(&Value::from(value).to_string())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.show(&format!("'{text}'"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self { shown, depth, .. } = self;
+        if depth > 2 {
+            shown.push_str("[Array]");
+            while elements.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
         }
-    };
-    match value {
-        Value::String(text) => format!("'{text}'"),
-        Value::Array(_) if depth > 2 => "[Array]".into(),
-        Value::Object(_) if depth > 2 => "[Object]".into(),
-        Value::Array(items) => list(items.iter().map(|item| inspect(item, depth + 1)).collect(), '[', ']'),
-        Value::Object(members) => {
-            let show = |(name, member): (&String, &Value)| {
-                let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
-                    && !name.starts_with(|c: char| c.is_ascii_digit());
-                let name = if plain && !name.is_empty() { name.clone() } else { format!("'{name}'") };
-                format!("{name}: {}", inspect(member, depth + 1))
-            };
-            list(members.iter().map(show).collect(), '{', '}')
+        let mut before = "[ ";
+        while elements.next_element_seed(Inspection { shown, depth: depth + 1, before })?.is_some() {
+            before = ", ";
         }
-        scalar => scalar.to_string(),
+        shown.push_str(if before == "[ " { "[]" } else { " ]" });
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self { shown, depth, .. } = self;
+        if depth > 2 {
+            shown.push_str("[Object]");
+            while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        let mut before = "{ ";
+        while let Some(name) = members.next_key::<String>()? {
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
+                && !name.starts_with(|c: char| c.is_ascii_digit());
+            let name = if plain && !name.is_empty() { format!("{name}: ") } else { format!("'{name}': ") };
+            Inspection { shown, depth, before: "" }.show::<A::Error>(before)?;
+            Inspection { shown, depth, before: "" }.show::<A::Error>(&name)?;
+            members.next_value_seed(Inspection { shown, depth: depth + 1, before: "" })?;
+            before = ", ";
+        }
+        shown.push_str(if before == "{ " { "{}" } else { " }" });
+        Ok(())
     }
 }
 

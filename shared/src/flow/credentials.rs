@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
 use super::document::Document;
 use super::parse::{Fault, MAX_FAULTS, bounded};
+use super::pointer::cut;
 use super::{Flow, Node, SecretId, Status};
 
 /// Ends of names, in lower case and without separators, whose values are credentials. Ends, because
@@ -114,8 +115,10 @@ impl Document {
             let Some(fields) = node.fields.value() else { continue };
             let mut pointer = format!("/graph/nodes/{index}/fields");
             let search = Search { is_credential: false, pointer: &mut pointer, found: &mut found };
-            // It was valid JSON when it was taken in.
-            let _ = search.deserialize(&mut serde_json::Deserializer::from_str(fields.0.get()));
+            // It was valid JSON when it was taken in, so it ends early only with more than is told.
+            if search.deserialize(&mut serde_json::Deserializer::from_str(fields.0.get())).is_err() {
+                break;
+            }
         }
         let faults = found.into_iter().map(|pointer| Fault {
             message: "This looks like a credential. Store it as a secret and refer to it by credentials_id."
@@ -127,7 +130,7 @@ impl Document {
     }
 }
 
-/// Looks through JSON for credentials and notes where they are.
+/// Looks through JSON for credentials and notes where they are, until there are more than are told.
 struct Search<'s> {
     /// Whether the name says that the value is one.
     is_credential: bool,
@@ -136,10 +139,11 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn note_if(&mut self, holds: bool) {
-        if holds && self.found.len() <= MAX_FAULTS {
-            self.found.push(self.pointer.clone());
+    fn note_if<E: Error>(&mut self, holds: bool) -> Result<(), E> {
+        if holds {
+            self.found.push(cut(self.pointer).to_owned());
         }
+        if self.found.len() > MAX_FAULTS { Err(E::custom("there are more")) } else { Ok(()) }
     }
 }
 
@@ -166,25 +170,21 @@ impl<'de> Visitor<'de> for Search<'_> {
         Ok(())
     }
 
-    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
-        self.note_if(self.is_credential);
-        Ok(())
+    fn visit_i64<E: Error>(mut self, _: i64) -> Result<(), E> {
+        self.note_if(self.is_credential)
     }
 
-    fn visit_u64<E>(mut self, _: u64) -> Result<(), E> {
-        self.note_if(self.is_credential);
-        Ok(())
+    fn visit_u64<E: Error>(mut self, _: u64) -> Result<(), E> {
+        self.note_if(self.is_credential)
     }
 
-    fn visit_f64<E>(mut self, _: f64) -> Result<(), E> {
-        self.note_if(self.is_credential);
-        Ok(())
+    fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
+        self.note_if(self.is_credential)
     }
 
-    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
+    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
         let holds = if self.is_credential { !is_placeholder(text) } else { is_key(text) };
-        self.note_if(holds);
-        Ok(())
+        self.note_if(holds)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
@@ -207,10 +207,6 @@ impl<'de> Visitor<'de> for Search<'_> {
         let Self { pointer, found, .. } = self;
         let length = pointer.len();
         while let Some(name) = members.next_key::<String>()? {
-            if found.len() > MAX_FAULTS {
-                members.next_value::<IgnoredAny>()?;
-                continue;
-            }
             pointer.push('/');
             if name.contains(['~', '/']) {
                 pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));

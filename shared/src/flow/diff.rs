@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::cast::shorten;
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Json, Node, Owner};
+use super::pointer::cut;
 use crate::json::{are_equal, elements_of, members_of};
 
 pub use operations::json_patch;
@@ -25,8 +26,6 @@ const FLOW_LAYOUT: &[&str] = &["layout", "viewport"];
 const MAX_ENTRIES: usize = 1000;
 /// All entries in JSON; the rest of 200 KB is for what is around them.
 const MAX_BYTES: usize = 199_000;
-/// Instead of a longer pointer there is that of what holds it.
-const MAX_POINTER: usize = 256;
 
 /// What has changed from one document to another. It takes less than 200 KB of JSON whatever the
 /// documents are: what is too much is left out, and `truncated` says so.
@@ -179,7 +178,7 @@ impl<T> Changes<T> {
 impl List<String> {
     fn note(&mut self, pointer: &str) {
         self.total += 1;
-        let pointer = cut_pointer(pointer);
+        let pointer = cut(pointer);
         if self.entries.last().is_some_and(|last| last == pointer) {
             return;
         }
@@ -188,17 +187,6 @@ impl List<String> {
         } else {
             self.is_cut = true;
         }
-    }
-}
-
-/// The pointer, or the longest one of what holds it that is short enough.
-pub(crate) fn cut_pointer(pointer: &str) -> &str {
-    match pointer.as_bytes().get(..=MAX_POINTER) {
-        Some(start) => {
-            let end = start.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
-            pointer.get(..end).unwrap_or_default()
-        }
-        None => pointer,
     }
 }
 

@@ -10,13 +10,14 @@ mod lifecycle;
 mod ownership;
 mod parse;
 mod patch;
+mod pointer;
 mod rules;
 mod schedule;
 mod time;
 mod view;
 
 pub use credentials::CredentialCheck;
-pub(crate) use diff::cut_pointer;
+pub(crate) use pointer::cut as cut_pointer;
 pub use diff::{Difference, json_patch};
 pub(crate) use document::tag_of;
 pub use document::{

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::value::RawValue;
 
-use super::cast::{Reader, shorten};
+use super::cast::{Elements, Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
 use super::ownership::Role;
 use super::schedule::Schedule;
@@ -26,6 +26,8 @@ const MAX_EDGE_ID: usize = 10;
 const MAX_CONDITION: usize = 30;
 /// For everything that has no limit of its own but is stored in an index.
 const MAX_TEXT: usize = 256;
+/// The bytes of the smallest node that is one: `{"id":0}`.
+const SMALLEST_NODE: usize = 8;
 /// The body is limited, and that is enough.
 const UNLIMITED: usize = usize::MAX;
 
@@ -151,9 +153,9 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
     let before = graph.faults.len();
     let nodes = match graph.elements("nodes", true) {
         Field::Value(nodes) => nodes,
-        _ => Vec::new(),
+        _ => Elements::default(),
     };
-    if nodes.is_empty() && graph.faults.len() == before {
+    if nodes.len() == 0 && graph.faults.len() == before {
         graph.fault("nodes", "graph.nodes.required", "Flows require at least one node.");
     }
     let several = nodes.len() > 1;
@@ -164,7 +166,7 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
         Field::Absent => Field::Value(Vec::new()),
         Field::Null => Field::Null,
         Field::Value(edges) => {
-            let edges = edges.into_iter().filter_map(|(place, raw)| {
+            let edges = edges.with_places().filter_map(|(place, raw)| {
                 let edge = read_edge(&mut graph, &place, raw)?;
                 edge_places.push(place);
                 Some(edge)
@@ -178,14 +180,12 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
     Some((Graph { nodes, edges }, edge_places))
 }
 
-fn read_nodes(
-    graph: &mut Reader<'_, '_>,
-    elements: Vec<(String, &RawValue)>,
-    check: ComponentCheck,
-) -> Vec<Node> {
-    let mut ids = HashSet::new();
-    let mut nodes = Vec::new();
-    for (place, raw) in elements {
+fn read_nodes(graph: &mut Reader<'_, '_>, elements: Elements<'_>, check: ComponentCheck) -> Vec<Node> {
+    // Room for all at once: while they grow, lists and sets are there twice.
+    let most = elements.sizes().filter(|bytes| *bytes >= SMALLEST_NODE).count();
+    let mut ids = HashSet::with_capacity(most);
+    let mut nodes = Vec::with_capacity(most);
+    for (place, raw) in elements.with_places() {
         // Nobody reads more; and a body of a megabyte can have a million.
         if graph.faults.len() > MAX_FAULTS {
             break;
@@ -252,7 +252,7 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
-    let owners = owners.into_iter().filter_map(|(place, raw)| {
+    let owners = owners.with_places().filter_map(|(place, raw)| {
         let mut reader = reader.element("owners", &place, raw)?;
         let kind =
             required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);

@@ -169,7 +169,13 @@ impl Secrets {
         self.store.note_unsettled(&note).await?;
         self.vault.create(secret, value).await?;
         match self.store.insert_secret(secret, &note, receipt).await {
-            Ok(()) => Ok(()),
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                // The sweep took it for a creation that had been given up.
+                let destroyed = self.vault.destroy(secret.id).await;
+                self.done(&note, destroyed).await;
+                Err(store::Error::Unavailable("the creation was given up meanwhile".into()).into())
+            }
             Err(error) => {
                 // One that may have been stored after all is left to the sweep.
                 if !matches!(error, store::Error::Unavailable(_) | store::Error::UnderWay) {

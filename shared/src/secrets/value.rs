@@ -9,9 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::flow::{Fault, ObjectId, read_fields};
 use crate::json::Tree;
+use crate::limits::SECRET_BYTES;
 
-/// As much as Secrets Manager takes: 64 KB as JSON.
-const MAX_BYTES: usize = 64 * 1024;
 /// What is shown of what is not shown.
 const MASK: &str = "***";
 /// Keys of at least this many characters keep the last [`SHOWN`] of them.
@@ -153,7 +152,7 @@ impl SecretValue {
             });
         }
         let value = Self { kind, members };
-        if value.to_text().len() > MAX_BYTES { Err(TooLarge) } else { Ok(value) }
+        if value.to_text().len() > SECRET_BYTES { Err(TooLarge) } else { Ok(value) }
     }
 
     /// The value as Secrets Manager keeps it: its members as JSON.
@@ -422,8 +421,8 @@ mod tests {
             SecretValue::parse(SecretType::Mixed, &raw, None, "", &mut Vec::new())
         };
         let around = r#"{"payload":""}"#.len();
-        assert!(of(MAX_BYTES - around).is_ok());
-        assert_eq!(of(MAX_BYTES - around + 1), Err(TooLarge));
+        assert!(of(SECRET_BYTES - around).is_ok());
+        assert_eq!(of(SECRET_BYTES - around + 1), Err(TooLarge));
     }
 
     #[test]

@@ -17,9 +17,10 @@ use crate::flow::{
     FinalDocument, Flow, FlowId, MAX_ANSWER_BYTES, ObjectId, SecretId, Status, StoredDocument, Timestamp,
 };
 use crate::identity::OwnerKey;
+use crate::limits::DYNAMODB_ITEMS;
 
 /// `BatchGetItem` takes no more keys.
-pub(super) const MAX_BATCH: usize = 100;
+pub(super) const MAX_BATCH: usize = DYNAMODB_ITEMS;
 /// Batches under way at once.
 const CONCURRENCY: usize = 8;
 

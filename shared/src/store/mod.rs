@@ -27,6 +27,7 @@ use aws_sdk_dynamodb::types::{
 use crate::config::{self, Config, ConfigError};
 use crate::flow::{Actor, Fault, Flow, FlowId, SecretId, ShownDocument, StoredDocument, Timestamp};
 use crate::identity::OwnerKey;
+use crate::limits::{DYNAMODB_ITEM_BYTES, DYNAMODB_TRANSACTION_BYTES};
 use item::Row;
 
 pub use gone::Leaving;
@@ -46,6 +47,7 @@ pub use versions::{Version, VersionPage};
 const MAX_UNCONFIRMED: i32 = 100;
 /// A transaction takes 4 MB; a head, the document that it replaces and a receipt may be 1.2 MB of it.
 const MAX_ROWS_BYTES: usize = 2560 * 1024;
+const _: () = assert!(MAX_ROWS_BYTES + 3 * DYNAMODB_ITEM_BYTES <= DYNAMODB_TRANSACTION_BYTES);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 

@@ -231,13 +231,14 @@ impl Store {
         Ok(output.item.map(read_secret_head).transpose()?.and_then(SecretHead::live))
     }
 
-    /// Stores a new secret and forgets the note of it. One call.
+    /// Stores a new secret and forgets the note of it; tells whether the note was still there: whoever has settled
+    /// it has ended the value. One call.
     pub(crate) async fn insert_secret(
         &self,
         secret: &Secret,
         note: &Unsettled,
         receipt: Option<&Receipt>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let head = self.put(live_item(secret)?).condition_expression("attribute_not_exists(pk)");
         let mut writes = vec![put(head)?];
         for number in 0..GATES {
@@ -246,13 +247,17 @@ impl Store {
         for owner in &secret.owners {
             writes.push(put(self.put(item::with_key(row_key(owner, secret.id), secret)?))?);
         }
-        writes.push(self.delete(note.key())?);
+        let noted = writes.len();
+        let forget = Delete::builder().table_name(&self.table).set_key(Some(note.key()));
+        let forget = forget.condition_expression("attribute_exists(pk)").build().map_err(refused)?;
+        writes.push(TransactWriteItem::builder().delete(forget).build());
         let place = receipt.map(|_| writes.len());
         if let Some(receipt) = receipt {
             writes.push(self.write_receipt(receipt)?);
         }
         match self.write_with(writes, place).await? {
-            Written::Yes => Ok(()),
+            Written::Yes => Ok(true),
+            Written::Refused(refused) if refused.iter().all(|(at, _)| *at == noted) => Ok(false),
             Written::Refused(refused) => {
                 let taken = refused.into_iter().find(|(at, _)| Some(*at) == place);
                 Err(match receipt.zip(taken) {

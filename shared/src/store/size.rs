@@ -3,9 +3,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{Error, Item};
+use crate::limits::DYNAMODB_ITEM_BYTES;
 
-/// DynamoDB takes no larger item.
-const MAX_ITEM_BYTES: usize = 400 * 1024;
 /// What is left in the head of a flow for [`PASSING`], at most 7 KiB; and for the 19 bytes that an update counts
 /// beside each of its attributes, and for attributes of a newer version.
 const RESERVE: usize = 10 * 1024;
@@ -36,7 +35,7 @@ fn size_of_value(value: &AttributeValue) -> usize {
 
 /// Gives an item back that the table takes.
 pub(super) fn fits(item: Item) -> Result<Item, Error> {
-    if size(&item) > MAX_ITEM_BYTES { Err(Error::TooLarge) } else { Ok(item) }
+    if size(&item) > DYNAMODB_ITEM_BYTES { Err(Error::TooLarge) } else { Ok(item) }
 }
 
 /// The same for the head of a flow that somebody saves, with all that may be added to it later: a flow that was
@@ -44,7 +43,7 @@ pub(super) fn fits(item: Item) -> Result<Item, Error> {
 pub(super) fn fits_with_reserve(head: Item) -> Result<Item, Error> {
     let passing = PASSING.iter().filter_map(|name| Some(name.len() + size_of_value(head.get(*name)?)));
     let lasting = size(&head) - passing.sum::<usize>();
-    if lasting > MAX_ITEM_BYTES - RESERVE { Err(Error::TooLarge) } else { Ok(head) }
+    if lasting > DYNAMODB_ITEM_BYTES - RESERVE { Err(Error::TooLarge) } else { Ok(head) }
 }
 
 #[cfg(test)]

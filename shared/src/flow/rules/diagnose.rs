@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::shape::Shape;
 use super::{Level, Rule, RuleLevels};
-use crate::flow::cast::Reader;
+use crate::flow::cast::{Reader, shorten};
 use crate::flow::parse::more_faults;
 use crate::flow::{
     ComponentCheck, CredentialCheck, Document, Edge, Fault, Fields, FinalDocument, Schedule, StoredDocument,
@@ -65,36 +65,36 @@ impl Diagnostic {
 }
 
 /// The ids of the nodes of a body, which need not be valid.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeIds {
-    ids: Vec<Option<String>>,
+#[derive(Clone, Debug, Default)]
+pub struct NodeIds<'a> {
+    nodes: Vec<&'a RawValue>,
     /// Whether the only node is not in a list.
     is_bare: bool,
 }
 
-impl NodeIds {
+impl<'a> NodeIds<'a> {
     /// Of the body with these members.
     #[must_use]
-    pub fn read(body: &Fields<'_>) -> Self {
+    pub fn read(body: &Fields<'a>) -> Self {
         let nodes =
             body.get("graph").copied().and_then(read_fields).and_then(|graph| graph.get("nodes").copied());
         let Some(nodes) = nodes else { return Self::default() };
-        match serde_json::from_str::<Vec<&RawValue>>(nodes.get()) {
-            Ok(nodes) => Self { ids: nodes.into_iter().map(node_id).collect(), is_bare: false },
-            Err(_) => Self { ids: vec![node_id(nodes)], is_bare: true },
+        match serde_json::from_str(nodes.get()) {
+            Ok(nodes) => Self { nodes, is_bare: false },
+            Err(_) => Self { nodes: vec![nodes], is_bare: true },
         }
     }
 
     /// The id of the node that a pointer such as `/graph/nodes/3/function` leads into.
     #[must_use]
-    pub fn at(&self, pointer: &str) -> Option<&str> {
+    pub fn at(&self, pointer: &str) -> Option<String> {
         let inside = pointer.strip_prefix("/graph/nodes/")?;
         let place = if self.is_bare { 0 } else { inside.split('/').next()?.parse().ok()? };
-        self.ids.get(place)?.as_deref()
+        node_id(self.nodes.get(place)?)
     }
 }
 
-/// The id of a node as it is taken in, if it is one.
+/// The id of a node as it is taken in, if it is one; the beginning of one that is too long.
 fn node_id(node: &RawValue) -> Option<String> {
     let fields = read_fields(node)?;
     // What is no id is not worth a message here.
@@ -102,7 +102,7 @@ fn node_id(node: &RawValue) -> Option<String> {
         return None;
     }
     let mut reader = Reader { fields, pointer: String::new(), faults: &mut Vec::new() };
-    reader.string("id", usize::MAX).value().filter(|id| !id.is_empty()).cloned()
+    reader.string("id", usize::MAX).value().filter(|id| !id.is_empty()).map(|id| shorten(id))
 }
 
 impl FinalDocument {
@@ -654,7 +654,9 @@ mod tests {
 
     #[test]
     fn nodes_are_found_in_bodies_that_are_not_valid() {
-        let ids = |body: &str| NodeIds::read(&serde_json::from_str(body).unwrap());
+        fn ids(body: &str) -> NodeIds<'_> {
+            NodeIds::read(&serde_json::from_str(body).unwrap())
+        }
         let listed = ids(
             r#"{"graph":{"nodes":[{"id":"a"},7,{"id":12.0},null,{"id":{}},{"id":""},{"id":"b","id":"c"}]}}"#,
         );
@@ -673,10 +675,10 @@ mod tests {
             ("/graph/edges/0/id", None),
             ("", None),
         ] {
-            assert_eq!(listed.at(pointer), id, "{pointer}");
+            assert_eq!(listed.at(pointer).as_deref(), id, "{pointer}");
         }
         let bare = ids(r#"{"graph":{"nodes":{"id":"a"}}}"#);
-        assert_eq!(bare.at("/graph/nodes/function"), Some("a"));
+        assert_eq!(bare.at("/graph/nodes/function").as_deref(), Some("a"));
         for nothing in [r"{}", r#"{"graph":7}"#, r#"{"graph":{"nodes":"a"}}"#, r#"{"graph":{"nodes":null}}"#]
         {
             assert_eq!(ids(nothing).at("/graph/nodes/0/id"), None, "{nothing}");
