@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -266,9 +268,13 @@ fn is_key(text: &str) -> bool {
 }
 
 #[cfg(test)]
+mod corpus;
+
+#[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
+    use super::corpus::{CREDENTIALS, HARMLESS, MISSED};
     use super::*;
     use crate::flow::{ComponentCheck, Role, read_fields};
     use crate::identity::Caller;
@@ -327,6 +333,59 @@ mod tests {
         ] {
             assert_eq!(found(&json!({"x": [text]})), ["/x/0"], "{text}");
         }
+    }
+
+    /// A text of the corpus with something random in its places, another one each time.
+    fn filled(template: &str, seed: &mut u64) -> String {
+        let mut random = |alphabet: &[u8]| {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(alphabet[usize::try_from(*seed >> 33).unwrap() % alphabet.len()])
+        };
+        let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+        let mut text = String::new();
+        for (index, part) in template.split(['<', '>']).enumerate() {
+            if index % 2 == 0 {
+                text.push_str(part);
+            } else if part == "u:p" {
+                let pair: String = (0..9).map(|_| random(&letters[..62])).collect();
+                text.push_str(&STANDARD.encode(format!("anna:{pair}")));
+            } else {
+                let alphabet: &[u8] = match part.trim_start_matches(|c: char| c.is_ascii_digit()) {
+                    "A" => b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+                    "d" => b"0123456789",
+                    "x" => b"0123456789abcdef",
+                    "_" => letters,
+                    "" => &letters[..62],
+                    other => panic!("{other} in {template}"),
+                };
+                let length = part.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+                text.extend((0..length).map(|_| random(alphabet)));
+            }
+        }
+        text
+    }
+
+    /// The rates that docs/secrets.md tells.
+    #[test]
+    fn harmless_texts_are_left_alone_and_credentials_are_found() {
+        let is_found = |text: &str| !found(&json!({"x": text})).is_empty();
+        let alarms: Vec<_> = HARMLESS.iter().filter(|text| is_found(text)).collect();
+        assert!(alarms.is_empty(), "false alarms: {alarms:#?}");
+
+        let (known, missed) = CREDENTIALS.split_at(CREDENTIALS.len() - MISSED);
+        let mut seed = 1;
+        for template in missed {
+            assert!(!is_found(&filled(template, &mut seed)), "{template} is found: say so");
+        }
+        const TIMES: usize = 200;
+        let mut in_all = 0;
+        for template in known {
+            let misses = (0..TIMES).filter(|_| !is_found(&filled(template, &mut seed))).count();
+            assert!(misses <= TIMES / 10, "{template} is missed {misses} times of {TIMES}");
+            in_all += misses;
+        }
+        assert!(in_all * 100 <= known.len() * TIMES, "{in_all} misses of {}", known.len() * TIMES);
+        assert_eq!((HARMLESS.len(), known.len()), (66, 40), "docs/secrets.md has these numbers");
     }
 
     #[test]
