@@ -76,6 +76,12 @@ async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
             ("node.id.required", "error", ""),
             ("graph.edges.required", "error", ""),
             ("flow.cron.invalid", "error", ""),
+            ("node.function.required", "warning", "a"),
+            ("node.componentId.required", "warning", "a"),
+            ("node.function.required", "warning", "a"),
+            ("node.componentId.required", "warning", "a"),
+            ("node.function.required", "warning", ""),
+            ("node.componentId.required", "warning", ""),
         ],
     );
     // What does not compress may be too much though the body is not.

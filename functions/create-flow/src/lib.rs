@@ -33,7 +33,8 @@ async fn create(
     fields: Fields<'_>,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    let flow = Flow::create(caller, fields, app.component_check, app.tenant_role)?;
+    let flow = Flow::create(caller, fields, app.component_check, app.tenant_role);
+    let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     insert_flow(app, &flow, effect).await?;
     Ok(flow)
 }

@@ -24,7 +24,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         return create(app, &caller, id, fields, &effect).await;
     }
     let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
-        let next = flow.replaced(&caller, fields.clone(), app.component_check)?;
+        let next = flow.replaced(&caller, fields.clone(), app.component_check);
+        let next = next.map_err(|error| app.refusal(error))?;
         replace(app, flow, next, &precondition)
     });
     match done.await {
@@ -45,7 +46,8 @@ async fn create(
     if id.is_ahead(Timestamp::now()) {
         return Err(Problem::FutureId);
     }
-    let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role)?;
+    let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role);
+    let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {
             Err(Problem::IdTaken) => {}

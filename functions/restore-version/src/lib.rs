@@ -21,7 +21,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let flow = find_flow(app, &caller, id, Wording::Write).await?;
     let (_, document) = find_version(app, &flow, version_number(&request)?).await?;
     let done = change_seen(app, &caller, (Some(flow), Role::Editor), &Wording::Write, &effect, |flow| {
-        let next = flow.with_version(&caller, &document, app.component_check)?;
+        let next = flow.with_version(&caller, &document, app.component_check);
+        let next = next.map_err(|error| app.refusal(error))?;
         replace(app, flow, next, &precondition)
     });
     match done.await {

@@ -10,7 +10,7 @@ use super::{
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, Fault, Flow, FlowId, Level, Role, Status};
+use crate::flow::{Diagnostic, Fault, Flow, FlowId, Level, PatchError, Role, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -112,9 +112,14 @@ pub fn patch(
 ) -> Result<Change, Problem> {
     let next = match patch {
         FlowPatch::Members(fields) => {
-            flow.patch(caller, fields.clone(), app.component_check).map_err(Problem::from)
+            flow.patch(caller, fields.clone(), app.component_check).map_err(|error| app.refusal(error))
         }
-        FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check).map_err(Problem::from),
+        FlowPatch::Standard(patch) => {
+            flow.patched(caller, patch, app.component_check).map_err(|error| match error {
+                PatchError::Edit(error) => app.refusal(error),
+                other => other.into(),
+            })
+        }
     };
     let change = next.map(|next| Change::between(flow, next));
     // What is in effect already needs no change, and so no flow that can be changed.
@@ -152,20 +157,18 @@ pub fn replace(
 /// Refuses a flow that breaks a rule which is an error here.
 ///
 /// # Errors
-/// 422 with every literal credential, else 400 with all the rest.
+/// 422 with every literal credential when there is nothing else, 400 with everything else.
 fn check_rules(app: &App, flow: &Flow) -> Result<(), Problem> {
-    let literal = match app.credential_check {
-        CredentialCheck::Warn => Vec::new(),
-        CredentialCheck::Refuse => flow.document.literal_credentials(),
-    };
-    if !literal.is_empty() {
-        return Err(Problem::LiteralCredentials(literal));
-    }
     let errors = app.diagnose(&flow.document, Level::Error).into_iter();
-    let faults: Vec<Fault> = errors
-        .map(|found| Fault { message: found.message, reason: found.reason, pointer: found.pointer })
-        .collect();
-    if faults.is_empty() { Ok(()) } else { Err(Problem::InvalidFlow(faults)) }
+    let faults: Vec<Fault> = errors.map(Diagnostic::into_fault).collect();
+    let is_credential = |fault: &Fault| matches!(fault.reason, "node.fields.credential" | "more_faults");
+    if faults.is_empty() {
+        Ok(())
+    } else if faults.iter().all(is_credential) {
+        Err(Problem::LiteralCredentials(flow.document.literal_credentials()))
+    } else {
+        Err(Problem::InvalidFlow(faults))
+    }
 }
 
 /// Starts a flow of the caller's.

@@ -26,7 +26,9 @@ pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
-pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, more_faults, read_fields, too_large};
+pub use parse::{
+    ComponentCheck, Fault, Fields, Help, Invalid, MAX_OWNERS, bounded, more_faults, read_fields, too_large,
+};
 pub use patch::{Patch, PatchError};
 pub use rules::{
     Diagnostic, InvalidLevel, InvalidLevels, Level, NodeIds, RULES, Rule, RuleLevels, rules_page,

@@ -66,7 +66,7 @@ impl Flow {
         }
         let raw = serde_json::from_str(&text).ok().and_then(read_fields);
         let fields = raw.ok_or_else(|| PatchError::NotApplicable("the flow would be no object".into()))?;
-        let mut document = Document::parse(fields, check).map_err(EditError::Invalid)?;
+        let mut document = self.read(caller, fields, check).map_err(EditError::Invalid)?;
         document.keep_texts_of(&self.document);
         Ok(self.with_document(caller, document)?)
     }
