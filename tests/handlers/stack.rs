@@ -75,8 +75,8 @@ impl Stack {
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
-        let (plain, table, database) = if let Some((endpoint, table)) = other_dynamodb() {
-            (aws::config_for(&endpoint), table, None)
+        let (plain, table, database) = if let Some(other) = other_dynamodb() {
+            (other.config(), other.table, None)
         } else {
             let database = Database::memory().unwrap();
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
