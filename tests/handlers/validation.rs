@@ -256,6 +256,14 @@ async fn what_can_still_be_looked_at_is_looked_at() {
     crowd["owners"] = json!(owners);
     let said = validate(crowd).await;
     assert_eq!((said[0].0, said[1].0, said.len()), ("flow.owners.too_many", "owner.type.required", 23));
+    // The table is asked for no more than a flow may have.
+    stack.calls.take();
+    let nodes: Vec<_> = (10..99)
+        .map(|n| json!({"id": n.to_string(), "credentials_id": format!("5ca5c44c187c040010a9bb{n}")}))
+        .collect();
+    let said =
+        validate(json!({"graph": {"nodes": nodes, "edges": [{"source": "10", "target": "11"}]}})).await;
+    assert_eq!((said[0].0, stack.calls.take().len()), ("flow.credentials.too_many", 0));
 }
 
 #[tokio::test]

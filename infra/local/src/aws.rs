@@ -162,7 +162,7 @@ fn refusal(client: &Client, error: &SdkError<CreateTableError>) -> String {
             if told.is_empty() { status } else { told }
         }
         other => {
-            let causes = std::iter::successors(other.source(), |error| error.source());
+            let causes = std::iter::successors(other.source(), |error| (**error).source());
             causes.last().map_or_else(|| other.to_string(), ToString::to_string)
         }
     };

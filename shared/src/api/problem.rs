@@ -481,12 +481,6 @@ impl From<AuthError> for Problem {
     }
 }
 
-impl From<Vec<Fault>> for Problem {
-    fn from(faults: Vec<Fault>) -> Self {
-        Self::InvalidFlow(faults)
-    }
-}
-
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {

@@ -25,7 +25,7 @@ const MAX_NODE_ID: usize = 30;
 const MAX_EDGE_ID: usize = 10;
 const MAX_CONDITION: usize = 30;
 /// For everything that has no limit of its own but is stored in an index.
-const MAX_TEXT: usize = 256;
+pub(super) const MAX_TEXT: usize = 256;
 /// The body is limited, and that is enough.
 const UNLIMITED: usize = usize::MAX;
 
@@ -278,7 +278,8 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
-    if owners.len() > MAX_OWNERS {
+    let are_too_many = owners.len() > MAX_OWNERS;
+    if are_too_many {
         reader.faults.push(too_many_owners());
     }
     let owners = owners.into_iter().filter_map(|(place, raw)| {
@@ -297,7 +298,9 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
         }
         Some(Owner { id, kind, role })
     });
-    owners.collect()
+    let owners: Vec<_> = owners.collect();
+    // Nobody is to ask the table about so many.
+    if are_too_many { Vec::new() } else { owners }
 }
 
 pub(super) fn too_many_owners() -> Fault {

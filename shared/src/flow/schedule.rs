@@ -9,6 +9,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use croner::{Cron, YEAR_UPPER_LIMIT};
 use serde::{Deserialize, Serialize};
 
+use super::parse::MAX_TEXT;
 use super::{Help, Timestamp};
 
 /// When a flow runs by itself: a cron expression as it was sent. It is read once, when somebody needs to know.
@@ -30,7 +31,8 @@ impl Schedule {
     /// Why it is no cron expression, and what would be one; nothing when it is, or is empty: none.
     #[must_use]
     pub fn refusal(&self) -> Option<Help> {
-        (!self.text.is_empty() && self.cron().is_none()).then(|| dialect::explain(&self.text))
+        (!self.text.is_empty() && self.cron().is_none())
+            .then(|| if self.is_short() { dialect::explain(&self.text) } else { Help::default() })
     }
 
     /// Whether there is no day on which it runs. Every kind of year there is (common or leap, with the days
@@ -62,7 +64,12 @@ impl Schedule {
     /// as it is read here, if there is one.
     #[must_use]
     pub fn elsewhere(&self) -> Option<Help> {
-        portable::difference(&self.text, self.cron()?)
+        self.cron().filter(|_| self.is_short()).and_then(|cron| portable::difference(&self.text, cron))
+    }
+
+    /// Whether it is no longer than it may be, in bytes: of others little is said.
+    fn is_short(&self) -> bool {
+        self.text.len() <= 4 * MAX_TEXT
     }
 
     /// When it runs after this time, as RFC 3339 in UTC; at most `count`.

@@ -170,3 +170,10 @@ fn a_schedule_that_never_runs_is_corrected_where_it_is_wrong() {
         assert_eq!((schedule(text).never_runs(), schedule(text).fix_of_never()), (true, fix), "{text}");
     }
 }
+
+#[test]
+fn of_what_is_longer_than_it_may_be_little_is_said() {
+    let items = "1,1-2,".repeat(100_000);
+    assert_eq!(schedule(&format!("{items}1 * * * *")).elsewhere(), None);
+    assert_eq!(schedule(&format!("{items}0/5 * * * *")).refusal(), Some(Help::default()));
+}
