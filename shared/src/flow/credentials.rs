@@ -242,7 +242,7 @@ fn is_name(name: &str) -> bool {
         let mut letters = letters.map(|letter| letter.to_ascii_lowercase());
         end.bytes().rev().all(|letter| letters.next() == Some(letter))
     };
-    NAMES.iter().any(|end| ends_with(end)) && !POSITIONS.iter().any(|end| ends_with(end))
+    NAMES.iter().any(&ends_with) && !POSITIONS.iter().any(ends_with)
 }
 
 /// What stands for a value that is not there: nothing, an expression, or stars.
@@ -438,16 +438,16 @@ mod tests {
     /// The rates that docs/secrets.md tells.
     #[test]
     fn harmless_texts_are_left_alone_and_credentials_are_found() {
+        const TIMES: usize = 200;
         let is_found = |text: &str| !found(&json!({"x": text})).is_empty();
         let alarms: Vec<_> = HARMLESS.iter().filter(|text| is_found(text)).collect();
         assert!(alarms.is_empty(), "false alarms: {alarms:#?}");
 
-        let (known, missed) = CREDENTIALS.split_at(CREDENTIALS.len() - MISSED);
+        let (known, unseen) = CREDENTIALS.split_at(CREDENTIALS.len() - MISSED);
         let mut seed = 1;
-        for template in missed {
+        for template in unseen {
             assert!(!is_found(&filled(template, &mut seed)), "{template} is found: say so");
         }
-        const TIMES: usize = 200;
         let mut in_all = 0;
         for template in known {
             let misses = (0..TIMES).filter(|_| !is_found(&filled(template, &mut seed))).count();

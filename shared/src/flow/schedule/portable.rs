@@ -57,8 +57,8 @@ fn differences(text: &str, cron: &Cron) -> Vec<String> {
     }
     let [.., days, months, days_of_week] = values.as_slice() else { return differences };
     // A field counts as `*` when it has so many values, whatever it says.
-    let [.., day_of_month, _, day_of_week] = &FIELDS;
-    let is_whole = [(days, day_of_month), (days_of_week, day_of_week)]
+    let [.., of_month, _, of_week] = &FIELDS;
+    let is_whole = [(days, of_month), (days_of_week, of_week)]
         .map(|(values, field)| Some(values.len()) == number_of_all(field));
     let theirs = |day: u16, weekday: u16| {
         let (in_month, in_week) = (days.contains(&day), days_of_week.contains(&weekday));

@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::{env, fs};
 
 use super::*;
@@ -68,7 +69,7 @@ fn the_page_has_what_both_read() {
         let detail = told.detail.unwrap();
         let detail = detail.split_once("Hub, ").unwrap().1.trim_end_matches('.');
         let fix = told.fix.as_deref().and_then(|fix| fix.split('`').nth(1)).map(|fix| format!("`{fix}`"));
-        table += &format!("| `{text}` | {detail} | {} |\n", fix.unwrap_or_default());
+        writeln!(table, "| `{text}` | {detail} | {} |", fix.unwrap_or_default()).unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schedules.md");
     let page = fs::read_to_string(path).unwrap();
