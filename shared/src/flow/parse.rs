@@ -278,14 +278,11 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
-    let are_too_many = owners.len() > MAX_OWNERS;
-    if are_too_many {
+    if owners.len() > MAX_OWNERS {
         reader.faults.push(too_many_owners());
+        return Vec::new();
     }
     let owners = owners.into_iter().filter_map(|(place, raw)| {
-        if reader.faults.len() > MAX_FAULTS {
-            return None;
-        }
         let mut reader = reader.element("owners", &place, raw)?;
         let kind =
             required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
@@ -298,9 +295,7 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
         }
         Some(Owner { id, kind, role })
     });
-    let owners: Vec<_> = owners.collect();
-    // Nobody is to ask the table about so many.
-    if are_too_many { Vec::new() } else { owners }
+    owners.collect()
 }
 
 pub(super) fn too_many_owners() -> Fault {
