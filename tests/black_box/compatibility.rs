@@ -21,7 +21,7 @@ const END: &str = "<!-- end -->";
 
 /// What problems have beside upstream's members.
 const OF_PROBLEMS: [&str; 5] = ["type", "title", "status", "instance", "requestId"];
-const OF_ERRORS: [&str; 2] = ["reason", "pointer"];
+const OF_ERRORS: [&str; 4] = ["reason", "pointer", "detail", "fix"];
 /// Times before this year were sent by a client.
 const YEAR_OF_OUR_TIMES: &str = "2020";
 /// Of longer texts only the length is compared.

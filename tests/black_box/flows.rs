@@ -3,7 +3,12 @@
 use ::local::Options;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::{ALL, Api, complete_flow};
+use tests::{ALL, Answer, Api, complete_flow};
+
+fn reasons(answer: &Answer) -> Vec<&str> {
+    let errors = answer.body["errors"].as_array().unwrap_or_else(|| panic!("{}", answer.text));
+    errors.iter().map(|error| error["reason"].as_str().unwrap_or_default()).collect()
+}
 
 #[tokio::test]
 async fn the_documented_minimal_flow_is_stored_and_warned_of_and_refused_to_start() {
@@ -538,4 +543,72 @@ async fn many_owners_with_long_names_fit_or_are_refused() {
     flow["owners"] = json!(owners("x", 1000));
     let refused = api.post("/flows", &token, flow).await;
     assert_eq!((refused.status, refused.messages()), (400, vec!["Flows can have at most 20 owners."]));
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_write_has_the_rules_that_are_errors_here_beside_what_is_no_flow() {
+    let settings = [("RULE_LEVELS", "edge.self=error"), ("CREDENTIAL_CHECK", "refuse")];
+    let settings = settings.map(|(name, value)| (name.into(), value.into())).into();
+    let api = Api::start_local(Options { settings, ..Options::default() }).await;
+    let token = api.token("anna", "acme", ALL);
+    let id = api.post("/flows", &token, complete_flow("x")).await.id();
+    let path = format!("/flows/{id}");
+    let fields = json!({"password": "p"});
+    let graph = json!({
+        "nodes": [{"id": "a", "fields": fields}, {"id": "b"}],
+        "edges": [{"source": "a", "target": "a"}, {"source": "a", "target": "nobody"}],
+    });
+    let wrong = ["edge.target.unknown", "node.fields.credential", "edge.self"];
+    for (method, path, media_type) in [
+        ("POST", "/flows", "application/json"),
+        ("POST", "/flows?validateOnly=true", "application/json"),
+        ("PUT", path.as_str(), "application/json"),
+        ("PATCH", path.as_str(), "application/json"),
+        ("PATCH", path.as_str(), "application/merge-patch+json"),
+    ] {
+        let body = json!({"graph": graph}).to_string();
+        let answer = api.send_raw(method, path, &token, &[("content-type", media_type)], body).await;
+        assert_eq!((answer.status, reasons(&answer).as_slice()), (400, &wrong[..]), "{method} {media_type}");
+    }
+    let bulk = api.send("PATCH", "/flows/bulk", &token, json!([{"id": id, "graph": graph}])).await;
+    assert_eq!(bulk.body["data"][0]["errors"].as_array().map(Vec::len), Some(wrong.len()), "{}", bulk.text);
+
+    // Literal credentials alone have a status of their own, and beside another error they are one of them.
+    let leaky = json!({"graph": {"nodes": [{"id": "a", "fields": fields}]}});
+    assert_eq!(api.post("/flows", &token, leaky.clone()).await.status, 422);
+    let mut looped = leaky;
+    looped["graph"]["edges"] = json!([{"source": "a", "target": "a"}]);
+    let refused = api.post("/flows", &token, looped).await;
+    assert_eq!((refused.status, reasons(&refused)), (400, vec!["node.fields.credential", "edge.self"]));
+}
+
+#[tokio::test]
+async fn a_cron_expression_is_refused_with_what_is_wrong_and_what_to_write_instead() {
+    let api = Api::start().await;
+    let token = api.token("anna", "acme", ALL);
+    let mut flow = complete_flow("x");
+    for (cron, detail, fix) in [
+        ("0/15 * * * *", "Minute `0/15`: ", "Write `*/15 * * * *` or `0-59/15 * * * *`."),
+        ("@daily", "", "Write `0 0 * * *`."),
+        ("0 0 12 1 1 ? 2020", "7 fields", "Write `0 0 12 1 1 ?`: there is no field for the year."),
+        ("0 6 * * FRI-MON", "Day of the week `FRI-MON`: ", "Write `0 6 * * SUN-MON,FRI-SAT`."),
+        ("0 25 * * *", "Hour `25`: ", "Take values from 0 to 23."),
+    ] {
+        flow["cron"] = json!(cron);
+        let refused = api.post("/flows", &token, flow.clone()).await;
+        let error = &refused.body["errors"][0];
+        // Upstream's clients know the message.
+        assert_eq!((refused.status, &error["message"]), (400, &json!("Invalid cron expression.")), "{cron}");
+        assert!(error["detail"].as_str().unwrap_or_default().contains(detail), "{cron}: {error}");
+        assert_eq!(error["fix"], fix, "{cron}");
+        let told = api.post("/flows/validate", &token, flow.clone()).await;
+        let told = &told.body["data"]["diagnostics"][0];
+        assert_eq!([&told["detail"], &told["fix"]], [&error["detail"], &error["fix"]], "{cron}");
+    }
+    // What another scheduler reads otherwise is stored, and told.
+    flow["cron"] = json!("0 22-23,0-6 * * *");
+    let stored = api.post("/flows", &token, flow).await;
+    let warning = &stored.body["meta"]["warnings"][0];
+    assert_eq!((stored.status, &warning["reason"]), (201, &json!("flow.cron.portable")), "{}", stored.text);
+    assert_eq!(warning["fix"], "Write `0 0-6,22-23 * * *`.");
 }

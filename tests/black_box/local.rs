@@ -1,9 +1,12 @@
 //! What only a local server has. These tests start one, whatever the others run against.
 
-use ::local::Options;
+use ::local::aws::OtherDynamoDb;
+use ::local::{Options, Server};
 use serde_json::{Value, json};
 use shared::limits::EVENTBRIDGE_BYTES;
 use tests::{ALL, Api, complete_flow, other_dynamodb};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn a_run_that_a_server_left_behind_is_taken_up_by_the_next() {
@@ -72,4 +75,28 @@ async fn slashes_around_one_segment_lead_nowhere_else() {
         let answer = api.get(path, "").await;
         assert_eq!((answer.status, answer.header("location")), (status, location), "{path}");
     }
+}
+
+#[tokio::test]
+async fn another_dynamodb_is_asked_in_the_region_of_the_environment_and_heard_in_one_line() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 10\r\nConnection: close\r\n\r\n<h1>\n</h1>";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let region = Some("eu-central-1".into());
+    let dynamodb = Some(OtherDynamoDb { endpoint, region, table: "flows".into() });
+    let error = Server::start(Options { dynamodb, ..Options::default() }).await.err().unwrap().to_string();
+    assert!(asked.await.unwrap().contains("/eu-central-1/dynamodb/"));
+    assert_eq!(error, "cannot make the table: HTTP 400; region eu-central-1, as AWS_REGION says");
+    // Where nobody listens, that is said.
+    let endpoint = "http://127.0.0.1:1".into();
+    let dynamodb = Some(OtherDynamoDb { endpoint, region: None, table: "flows".into() });
+    let error = Server::start(Options { dynamodb, ..Options::default() }).await.err().unwrap().to_string();
+    assert!(error.contains("refused") && !error.contains('\n') && error.len() < 120, "{error}");
 }

@@ -76,11 +76,11 @@ impl Stack {
         // Nobody delivers here; the bus only keeps what is put on it.
         std::mem::forget(arrivals);
         let bus: &'static Bus = Box::leak(Box::new(bus));
-        let (plain, table, database) = if let Some((endpoint, table)) = other_dynamodb() {
-            let plain = aws::config_for(&endpoint);
-            aws::create_table(&plain, &table).await.unwrap();
-            leave_stream(&plain, &table).await;
-            (plain, table, None)
+        let (plain, table, database) = if let Some(other) = other_dynamodb() {
+            let plain = other.config();
+            aws::create_table(&plain, &other.table).await.unwrap();
+            leave_stream(&plain, &other.table).await;
+            (plain, other.table, None)
         } else {
             let database = Database::memory().unwrap();
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

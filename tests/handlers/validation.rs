@@ -8,7 +8,7 @@ use crate::stack::Stack;
 /// Calls that change nothing.
 const READS: [&str; 4] = ["GetItem", "BatchGetItem", "Query", "GetSecretValue"];
 
-fn reasons(answer: &Value) -> Vec<(&str, &str, &str)> {
+fn reasons(answer: &Value) -> Vec<(&'static str, &'static str, &'static str)> {
     let diagnostics = answer["data"]["diagnostics"].as_array().unwrap_or_else(|| panic!("{answer}"));
     let text = |found: &'_ Value, name: &str| found[name].as_str().unwrap_or_default().to_owned();
     diagnostics
@@ -76,6 +76,12 @@ async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
             ("node.id.required", "error", ""),
             ("graph.edges.required", "error", ""),
             ("flow.cron.invalid", "error", ""),
+            ("node.function.required", "warning", "a"),
+            ("node.componentId.required", "warning", "a"),
+            ("node.function.required", "warning", "a"),
+            ("node.componentId.required", "warning", "a"),
+            ("node.function.required", "warning", ""),
+            ("node.componentId.required", "warning", ""),
         ],
     );
     // What does not compress may be too much though the body is not.
@@ -173,4 +179,101 @@ async fn what_a_validation_says_of_secrets_is_what_the_write_would_say() {
             assert_eq!(answer["errors"], refusal["errors"]);
         }
     }
+}
+
+#[tokio::test]
+async fn what_can_still_be_looked_at_is_looked_at() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let node = |id: &str| json!({"id": id, "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"});
+    let validate = async |body: Value| {
+        let (status, answer) = stack.request("validate-flow", "POST /flows/validate", "", &anna, body).await;
+        assert_eq!((status, &answer["data"]["valid"]), (200, &json!(false)), "{answer}");
+        reasons(&answer)
+    };
+    let mut dangling = complete_flow("x");
+    dangling["graph"] = json!({
+        "nodes": [node("a"), node("b"), node("c")],
+        "edges": [
+            {"source": "a", "target": "nobody"}, {"source": "b", "target": "b"},
+            {"source": "b", "target": "c"}, {"source": "c", "target": "b"},
+        ],
+    });
+    assert_eq!(
+        validate(dangling.clone()).await,
+        [
+            ("edge.target.unknown", "error", ""),
+            ("edge.self", "warning", ""),
+            // Whether "b" is reached depends on where the first edge is to lead.
+            ("graph.cycle", "warning", "b"),
+        ]
+    );
+
+    // Everything in one body, first what makes it no flow, in its order.
+    let body = json!({
+        "name": {"en": "x"},
+        "cron": "0 6 30 2 *",
+        "owners": [{"id": "globex", "type": "tenant"}],
+        "graph": {
+            "nodes": [
+                {"id": "a", "componentId": "zz", "fields": {"password": "p"}}, 7,
+                {"id": "b", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f", "credentials_id": "5ca5c44c187c040010a9bb8b"},
+            ],
+            "edges": [
+                {"id": "e", "source": "a", "target": "b"}, null,
+                {"id": "e", "source": "a", "target": "b"}, 7,
+            ],
+        },
+    });
+    assert_eq!(
+        validate(body).await,
+        [
+            ("cast", "error", ""),
+            ("cast", "error", "a"),
+            ("cast", "error", ""),
+            ("edge.target.required", "error", ""),
+            ("edge.source.required", "error", ""),
+            ("cast", "error", ""),
+            ("edge.source.unknown", "error", ""),
+            ("edge.target.unknown", "error", ""),
+            ("owner.tenant.foreign", "error", ""),
+            ("node.credentials.unknown", "error", "b"),
+            ("node.function.required", "warning", "a"),
+            ("node.fields.credential", "warning", "a"),
+            ("edge.duplicate", "warning", ""),
+            ("edge.id.duplicate", "warning", ""),
+            ("flow.cron.never", "warning", ""),
+        ]
+    );
+    // A body without a graph has a schedule all the same.
+    assert_eq!(
+        validate(json!({"cron": "0 6 30 2 *"})).await,
+        [("flow.graph.required", "error", ""), ("flow.cron.never", "warning", "")]
+    );
+    // The table is asked for no more than a flow may have.
+    stack.calls.take();
+    let nodes: Vec<_> = (10..99)
+        .map(|n| json!({"id": n.to_string(), "credentials_id": format!("5ca5c44c187c040010a9bb{n}")}))
+        .collect();
+    let said =
+        validate(json!({"graph": {"nodes": nodes, "edges": [{"source": "10", "target": "11"}]}})).await;
+    assert_eq!((said[0].0, stack.calls.take().len()), ("flow.credentials.too_many", 0));
+}
+
+#[tokio::test]
+async fn owners_who_are_gone_and_unknown_secrets_are_told_together() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    stack.deliver("on-identity-deleted", "iam.user.deleted", json!({"id": "bert"})).await.unwrap();
+    let mut body = complete_flow("x");
+    body["owners"] = json!([{"id": "bert", "type": "user"}]);
+    body["graph"]["nodes"][0]["credentials_id"] = json!("5ca5c44c187c040010a9bb8b");
+    let (status, answer) = stack.request("create-flow", "POST /flows", "", &anna, body.clone()).await;
+    let reasons_of_write = [0, 1].map(|index| answer["errors"][index]["reason"].as_str().unwrap_or_default());
+    assert_eq!((status, reasons_of_write), (400, ["node.credentials.unknown", "owner.deleted"]), "{answer}");
+    let (_, answer) = stack.request("validate-flow", "POST /flows/validate", "", &anna, body).await;
+    assert_eq!(
+        reasons(&answer),
+        [("node.credentials.unknown", "error", "step_1"), ("owner.deleted", "error", "")]
+    );
 }

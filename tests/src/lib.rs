@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use deployment::Deployment;
 use futures_util::future::join_all;
+use local::aws::OtherDynamoDb;
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -372,9 +373,8 @@ pub fn of_flow(events: &[Value], id: &str) -> Vec<Value> {
 
 /// The DynamoDB at `DYNAMODB_ENDPOINT`, with a table of this test's own; none means the embedded one.
 #[must_use]
-pub fn other_dynamodb() -> Option<(String, String)> {
-    let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok()?;
-    Some((endpoint, format!("test-{}", ObjectId::generate())))
+pub fn other_dynamodb() -> Option<OtherDynamoDb> {
+    OtherDynamoDb::from_env(|| format!("test-{}", ObjectId::generate()))
 }
 
 /// A flow that can be started.

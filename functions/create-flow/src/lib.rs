@@ -3,8 +3,8 @@
 use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
 use shared::api::{
-    App, Body, Conditions, Deadline, Effect, Intent, MAX_BULK_WRITE, Part, Present, Problem, Request, Response,
-    bulk_response, flow_response, insert_flow, part_prefix, read_body,
+    App, Body, Conditions, Deadline, Effect, Intent, MAX_BULK_WRITE, Part, Present, Problem, Request,
+    Response, bulk_response, flow_response, insert_flow, part_prefix, read_body,
 };
 use shared::concurrently;
 use shared::flow::{Fields, Flow, read_fields};
@@ -36,7 +36,8 @@ async fn create(
     fields: Fields<'_>,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    let flow = Flow::create(caller, fields, app.component_check, app.tenant_role)?;
+    let flow = Flow::create(caller, fields, app.component_check, app.tenant_role);
+    let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     insert_flow(app, &flow, effect).await?;
     Ok(flow)
 }

@@ -46,7 +46,8 @@ async fn create(
     if id.is_ahead(Timestamp::now()) {
         return Err(Problem::FutureId);
     }
-    let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role)?;
+    let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role);
+    let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {
             Err(Problem::IdTaken) => {}

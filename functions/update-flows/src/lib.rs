@@ -5,7 +5,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
     App, Body, Conditions, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Part, Precondition, Present,
-    Problem, Request, Response, Wording, bulk_response, change_flow, flow_response, part_prefix, patch, read_body,
+    Problem, Request, Response, Wording, bulk_response, change_flow, flow_response, part_prefix, patch,
+    read_body,
 };
 use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, Role, read_fields};
 use shared::identity::{Caller, Permission};

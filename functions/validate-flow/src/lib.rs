@@ -1,7 +1,7 @@
 //! `POST /flows/validate`
 
 use shared::api::{App, Problem, Request, Response, diagnostics_of_faults, read_body, validation_response};
-use shared::flow::{Flow, Level, NodeIds, too_large};
+use shared::flow::{Flow, Invalid, Level, NodeIds, too_large};
 use shared::identity::Permission;
 use shared::store::Error;
 
@@ -14,22 +14,21 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let fields = read_body(&request)?.object()?;
     // Read only when something is wrong: it goes through the body once more.
     let say = |faults: &[_]| diagnostics_of_faults(faults, &NodeIds::read(&fields));
-    let found = match Flow::create(&caller, fields.clone(), app.component_check, app.tenant_role) {
-        Err(faults) => say(&faults),
-        Ok(flow) => {
-            let mut found = app.diagnose(&flow.document, Level::Info);
-            match app.store.check(None, &flow).await {
-                Ok(()) => {}
-                Err(Error::UnknownSecrets(faults) | Error::OwnersGone(faults)) => {
-                    found.splice(0..0, say(&faults));
-                }
-                Err(Error::TooLarge) => {
-                    found.splice(0..0, say(&[too_large()]));
-                }
-                Err(error) => return Err(error.into()),
-            }
-            found
-        }
+    let (faults, flow) = match Flow::create(&caller, fields.clone(), app.component_check, app.tenant_role) {
+        Ok(flow) => (Vec::new(), flow),
+        Err(Invalid { faults, draft: Some(draft) }) => (faults, Flow::draft(&caller, *draft)),
+        Err(Invalid { faults, draft: None }) => return validation_response(&say(&faults)),
     };
+    let mut found = if faults.is_empty() { Vec::new() } else { say(&faults) };
+    // No more secrets are asked for than a flow may have.
+    let asks = !faults.iter().any(|fault| fault.reason == "flow.credentials.too_many");
+    let checked = if asks { app.store.check(None, &flow).await } else { Ok(()) };
+    match checked {
+        Ok(()) => {}
+        Err(Error::UnknownSecrets(more) | Error::OwnersGone(more)) => found.extend(say(&more)),
+        Err(Error::TooLarge) => found.extend(say(&[too_large()])),
+        Err(error) => return Err(error.into()),
+    }
+    found.extend(app.diagnose_beside(&faults, &flow.document, Level::Info));
     validation_response(&found)
 }

@@ -1,12 +1,14 @@
 //! The AWS services of the local server, on loopback ports of their own: an embedded DynamoDB, and
 //! as much of EventBridge and SQS as the functions call. The functions use them through the real SDK.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -38,6 +40,8 @@ pub const UNREADABLE_QUEUE: &str = "unreadable-changes";
 const UNCONFIRMED: &str = "unconfirmed";
 /// The table's index of runs by who has started them.
 const STARTED_BY: &str = "startedBy";
+/// The region of the services here.
+const REGION: &str = "local";
 const DATABASE_FILE: &str = "dynamodb.sqlite";
 
 /// Why a service does not start.
@@ -52,6 +56,33 @@ pub enum AwsError {
     /// The table.
     #[error("cannot make the table: {0}")]
     Table(String),
+}
+
+/// A DynamoDB instead of the embedded one.
+#[derive(Clone, Debug)]
+pub struct OtherDynamoDb {
+    /// Its URL.
+    pub endpoint: String,
+    /// What requests are signed for: some engines refuse regions that AWS does not have.
+    pub region: Option<String>,
+    /// The table's name there.
+    pub table: String,
+}
+
+impl OtherDynamoDb {
+    /// The one at `DYNAMODB_ENDPOINT`, in `AWS_REGION`.
+    #[must_use]
+    pub fn from_env(table: impl FnOnce() -> String) -> Option<Self> {
+        let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok()?;
+        Some(Self { endpoint, region: std::env::var("AWS_REGION").ok(), table: table() })
+    }
+
+    /// SDK settings for it.
+    #[must_use]
+    pub fn config(&self) -> SdkConfig {
+        let Self { endpoint, region, .. } = self;
+        config_for(endpoint, region.as_deref().unwrap_or(REGION))
+    }
 }
 
 /// Starts the embedded DynamoDB with its table; in memory without a folder.
@@ -116,10 +147,28 @@ pub async fn create_table(aws: &SdkConfig, name: &str) -> Result<(), AwsError> {
         Err(error)
             if !error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
-            Err(AwsError::Table(aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string()))
+            Err(AwsError::Table(refusal(&client, &error)))
         }
         _ => Ok(()),
     }
+}
+
+/// What a DynamoDB says of a table that it does not make, in one line.
+fn refusal(client: &Client, error: &SdkError<CreateTableError>) -> String {
+    let region = client.config().region().map_or(REGION, Region::as_ref);
+    let said = match error {
+        SdkError::ServiceError(refused) => {
+            let told = [refused.err().code(), refused.err().message()].into_iter().flatten();
+            let told = told.collect::<Vec<_>>().join(": ");
+            let status = format!("HTTP {}", refused.raw().status().as_u16());
+            if told.is_empty() { status } else { told }
+        }
+        other => {
+            let causes = std::iter::successors(other.source(), |error| (**error).source());
+            causes.last().map_or_else(|| other.to_string(), ToString::to_string)
+        }
+    };
+    format!("{}; region {region}, as AWS_REGION says", said.replace('\n', " "))
 }
 
 /// Starts EventBridge and SQS.
@@ -206,16 +255,14 @@ fn seconds_as_text(seconds: f64) -> String {
 /// SDK settings for a service at this address.
 #[must_use]
 pub fn config(address: SocketAddr) -> SdkConfig {
-    config_for(&format!("http://{address}"))
+    config_for(&format!("http://{address}"), REGION)
 }
 
-/// SDK settings for services behind this URL.
-#[must_use]
-pub fn config_for(endpoint: &str) -> SdkConfig {
+fn config_for(endpoint: &str, region: &str) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new("local"))
+        .region(Region::new(region.to_owned()))
         .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
         .http_client(aws_smithy_http_client())

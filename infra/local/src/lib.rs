@@ -33,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use aws::OtherDynamoDb;
 use bus::Bus;
 use endpoint::Endpoint;
 use functions::Functions;
@@ -67,8 +68,8 @@ pub struct Options {
     pub orchestrator: bool,
     /// Settings that go before the defaults, by the names of the functions' environment variables.
     pub settings: Vec<(String, String)>,
-    /// A DynamoDB to use instead of the embedded one, and the table's name there.
-    pub dynamodb: Option<(String, String)>,
+    /// A DynamoDB to use instead of the embedded one.
+    pub dynamodb: Option<OtherDynamoDb>,
     /// Where the embedded AWS services are to be reached from outside, if at all; port 0 for any.
     pub aws: Option<SocketAddr>,
 }
@@ -162,7 +163,7 @@ impl Server {
         let (bus, arrivals) = Bus::new();
         let bus: &'static Bus = Box::leak(Box::new(bus));
         let (dynamodb, table) = match &options.dynamodb {
-            Some((endpoint, table)) => (aws::config_for(endpoint), table.clone()),
+            Some(other) => (other.config(), other.table.clone()),
             None => {
                 (aws::config(aws::start_dynamodb(options.folder.as_deref()).await?), aws::TABLE.to_owned())
             }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use local::aws::{BUS, SECRETS_PREFIX, TABLE, UNREADABLE_QUEUE};
+use local::aws::{BUS, OtherDynamoDb, SECRETS_PREFIX, TABLE, UNREADABLE_QUEUE};
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server, default_folder};
 use shared::telemetry::OURS;
@@ -129,7 +129,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         settings: std::env::vars()
             .filter(|(name, _)| name.starts_with("AUTH_") || SETTINGS.contains(&name.as_str()))
             .collect(),
-        dynamodb: std::env::var("DYNAMODB_ENDPOINT").ok().map(|endpoint| (endpoint, TABLE.into())),
+        dynamodb: OtherDynamoDb::from_env(|| TABLE.into()),
         aws: arguments.aws_port.map(|port| SocketAddr::new(arguments.aws_host, port)),
     };
     let server = Server::start(options).await?;

@@ -34,8 +34,9 @@ pub(crate) async fn store_flows(store: &Store) -> Result<(), StartError> {
     for seed in seeds {
         let caller = Caller::new(&seed.sub, Some(&seed.tenant), []);
         let fields = read_fields(seed.flow).unwrap_or_default();
-        let flow = Flow::create(&caller, fields, ComponentCheck::AtSave, Role::Owner)
-            .map_err(|faults| StartError::Seed(faults.into_iter().map(|fault| fault.message).collect()))?;
+        let flow = Flow::create(&caller, fields, ComponentCheck::AtSave, Role::Owner).map_err(|invalid| {
+            StartError::Seed(invalid.faults.into_iter().map(|fault| fault.message).collect())
+        })?;
         store.insert(&flow, None).await.map_err(|error| failed(&error))?;
     }
     Ok(())

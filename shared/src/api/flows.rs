@@ -11,7 +11,7 @@ use super::{
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{CredentialCheck, EditError, Fault, Flow, FlowId, Level, Role, StartError, Status};
+use crate::flow::{Diagnostic, EditError, Fault, Flow, FlowId, Level, PatchError, Role, StartError, Status};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -114,9 +114,14 @@ pub fn patch(
 ) -> Result<Change, Problem> {
     let next = match patch {
         FlowPatch::Members(fields) => {
-            flow.patch(caller, fields.clone(), app.component_check).map_err(Problem::from)
+            flow.patch(caller, fields.clone(), app.component_check).map_err(|error| app.refusal(error))
         }
-        FlowPatch::Standard(patch) => flow.patched(caller, patch, app.component_check).map_err(Problem::from),
+        FlowPatch::Standard(patch) => {
+            flow.patched(caller, patch, app.component_check).map_err(|error| match error {
+                PatchError::Edit(error) => app.refusal(error),
+                other => other.into(),
+            })
+        }
     };
     settle(app, flow, next, (wording, precondition))
 }
@@ -155,26 +160,25 @@ pub fn replace(
     next: Result<Option<Flow>, EditError>,
     precondition: &Precondition,
 ) -> Result<Change, Problem> {
-    settle(app, flow, next.map_err(Problem::from), (&Wording::Write, precondition))
+    let next = next.map_err(|error| app.refusal(error));
+    settle(app, flow, next, (&Wording::Write, precondition))
 }
 
 /// Refuses a flow that breaks a rule which is an error here.
 ///
 /// # Errors
-/// 422 with every literal credential, else 400 with all the rest.
+/// 422 with every literal credential when there is nothing else, 400 with everything else.
 fn check_rules(app: &App, flow: &Flow) -> Result<(), Problem> {
-    let literal = match app.credential_check {
-        CredentialCheck::Warn => Vec::new(),
-        CredentialCheck::Refuse => flow.document.literal_credentials(),
-    };
-    if !literal.is_empty() {
-        return Err(Problem::LiteralCredentials(literal));
-    }
     let errors = app.diagnose(&flow.document, Level::Error).into_iter();
-    let faults: Vec<Fault> = errors
-        .map(|found| Fault { message: found.message, reason: found.reason, pointer: found.pointer })
-        .collect();
-    if faults.is_empty() { Ok(()) } else { Err(Problem::InvalidFlow(faults)) }
+    let faults: Vec<Fault> = errors.map(Diagnostic::into_fault).collect();
+    let is_credential = |fault: &Fault| matches!(fault.reason, "node.fields.credential" | "more_faults");
+    if faults.is_empty() {
+        Ok(())
+    } else if faults.iter().all(is_credential) {
+        Err(Problem::LiteralCredentials(flow.document.literal_credentials()))
+    } else {
+        Err(Problem::InvalidFlow(faults))
+    }
 }
 
 /// Starts a flow of the caller's.

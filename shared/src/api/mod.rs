@@ -27,8 +27,8 @@ use lambda_http::RequestExt;
 
 use crate::config::{Config, ConfigError};
 use crate::flow::{
-    ComponentCheck, CredentialCheck, Diagnostic, FinalDocument, FlowId, InvalidId, Level, Role, RuleLevels,
-    SecretId, Timestamp,
+    ComponentCheck, CredentialCheck, Diagnostic, EditError, Fault, FinalDocument, FlowId, Invalid, InvalidId,
+    Level, Role, RuleLevels, SecretId, Timestamp,
 };
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
@@ -121,6 +121,34 @@ impl App {
     pub fn diagnose(&self, document: &FinalDocument, at_least: Level) -> Vec<Diagnostic> {
         let Self { rule_levels, component_check, credential_check, .. } = self;
         document.diagnose(rule_levels, *component_check, *credential_check, at_least, Timestamp::now())
+    }
+
+    /// The same of a draft, beside the faults of its body.
+    #[must_use]
+    pub fn diagnose_beside(
+        &self,
+        faults: &[Fault],
+        draft: &FinalDocument,
+        at_least: Level,
+    ) -> Vec<Diagnostic> {
+        let checks = (self.component_check, self.credential_check);
+        draft.diagnose_beside(faults, &self.rule_levels, checks, at_least, Timestamp::now())
+    }
+
+    /// Why a document does not become that of a flow: beside what makes it none, the rules that it breaks and
+    /// that are errors here.
+    #[must_use]
+    pub fn refusal(&self, error: impl Into<EditError>) -> Problem {
+        match error.into() {
+            EditError::Invalid(Invalid { mut faults, draft }) => {
+                let more = draft
+                    .map(|draft| self.diagnose_beside(&faults, &(*draft).into(), Level::Error))
+                    .unwrap_or_default();
+                faults.extend(more.into_iter().map(Diagnostic::into_fault));
+                Problem::InvalidFlow(faults)
+            }
+            error @ EditError::Role(_) => error.into(),
+        }
     }
 
     /// The caller, if it may do this.

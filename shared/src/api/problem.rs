@@ -11,7 +11,7 @@ use super::body::PATCHES;
 use super::effect::REPLAYED;
 use super::precondition::Current;
 use super::respond::{MAX_ENTRIES, body};
-use crate::flow::{EditError, Fault, Flow, FlowId, PatchError, Role, StartError, Status, bounded};
+use crate::flow::{EditError, Fault, Flow, FlowId, Help, PatchError, Role, StartError, Status, bounded};
 use crate::identity::AuthError;
 use crate::json::join;
 use crate::secrets::{SecretError, VaultError};
@@ -551,7 +551,12 @@ fn stored_response(answer: StoredAnswer) -> Response {
 
 /// What a flow lacks, in the form of an error that was not raised.
 pub(super) fn fault_entry(fault: &Fault, code: u16) -> Map<String, Value> {
-    entry(&fault.message, code, fault.reason, Some(&fault.pointer))
+    let mut entry = entry(&fault.message, code, fault.reason, Some(&fault.pointer));
+    if let Some(Help { detail, fix }) = fault.help.as_deref() {
+        let told = [("detail", detail), ("fix", fix)];
+        entry.extend(told.into_iter().filter_map(|(name, text)| Some((name.into(), text.clone()?.into()))));
+    }
+    entry
 }
 
 /// The code under which a flow that is not complete is refused, and warned of.
@@ -574,12 +579,6 @@ impl From<AuthError> for Problem {
     }
 }
 
-impl From<Vec<Fault>> for Problem {
-    fn from(faults: Vec<Fault>) -> Self {
-        Self::InvalidFlow(faults)
-    }
-}
-
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
@@ -595,7 +594,7 @@ impl From<PatchError> for Problem {
 impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         match error {
-            EditError::Invalid(faults) => Self::InvalidFlow(faults),
+            EditError::Invalid(invalid) => Self::InvalidFlow(invalid.faults),
             EditError::Role(faults) => Self::RolesOfOthers(faults),
         }
     }

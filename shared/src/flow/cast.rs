@@ -35,7 +35,7 @@ impl<'a> Reader<'a, '_> {
 
     pub(super) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
         let pointer = self.pointer(name);
-        self.faults.push(Fault { message: message.into(), reason, pointer });
+        self.faults.push(Fault { message: message.into(), reason, pointer, help: None });
     }
 
     /// A string of at most `max` characters, or a scalar as its text.

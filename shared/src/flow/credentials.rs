@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
@@ -33,10 +37,12 @@ const NAMES: [&str; 17] = [
     "connectionstring",
 ];
 
-/// How known kinds of keys begin, and how many characters follow at least.
-const PREFIXES: [(&str, usize); 19] = [
-    ("AKIA", 16),
-    ("ASIA", 16),
+/// Ends of names that are none of these: positions in lists, not keys.
+const POSITIONS: [&str; 5] = ["pagetoken", "nexttoken", "synctoken", "deltatoken", "continuationtoken"];
+
+/// How known kinds of keys begin, and how many characters follow at least. What follows looks random: names of
+/// regions, files and flows begin so too.
+const PREFIXES: [(&str, usize); 15] = [
     ("AIza", 35),
     ("ghp_", 36),
     ("gho_", 36),
@@ -46,8 +52,6 @@ const PREFIXES: [(&str, usize); 19] = [
     ("sk_live_", 16),
     ("rk_live_", 16),
     ("sk-", 20),
-    ("xoxb-", 10),
-    ("xoxp-", 10),
     ("xapp-", 10),
     ("SG.", 40),
     ("npm_", 36),
@@ -55,6 +59,12 @@ const PREFIXES: [(&str, usize); 19] = [
     ("shpat_", 32),
     ("dop_v1_", 64),
 ];
+
+/// With and without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What becomes of a flow with literal credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +110,7 @@ impl Flow {
             message: format!("Secret with id \"{secret}\" could not be found."),
             reason: "node.credentials.unknown",
             pointer: format!("/graph/nodes/{index}/credentials_id"),
+            help: None,
         });
         bounded(faults, MAX_FAULTS)
     }
@@ -125,6 +136,7 @@ impl Document {
                 .into(),
             reason: "node.fields.credential",
             pointer,
+            help: None,
         });
         bounded(faults, MAX_FAULTS)
     }
@@ -221,11 +233,12 @@ impl<'de> Visitor<'de> for Search<'_> {
 }
 
 fn is_name(name: &str) -> bool {
-    NAMES.iter().any(|end| {
+    let ends_with = |end: &&str| {
         let letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric);
         let mut letters = letters.map(|letter| letter.to_ascii_lowercase());
         end.bytes().rev().all(|letter| letters.next() == Some(letter))
-    })
+    };
+    NAMES.iter().any(&ends_with) && !POSITIONS.iter().any(ends_with)
 }
 
 /// What stands for a value that is not there: nothing, an expression, or stars.
@@ -238,33 +251,96 @@ fn is_placeholder(text: &str) -> bool {
 /// Whether a text has the form of a known kind of key, whatever it is called.
 fn is_key(text: &str) -> bool {
     let text = text.trim();
-    let is_token = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'='))
-    };
-    let has_prefix = || {
+    has_prefix(text) || is_jwt(text) || is_header(text) || has_password(text) || has_private_key(text)
+}
+
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'='))
+}
+
+/// Whether letters and digits, capitals and others change so often as in nothing that people write: about every
+/// second time where they are drawn, and at the ends of words else.
+fn is_random(text: &str) -> bool {
+    let changes = text.as_bytes().windows(2).filter(|pair| match pair {
+        [a, b] => {
+            (a.is_ascii_digit() && b.is_ascii_alphabetic())
+                || (a.is_ascii_alphabetic() && b.is_ascii_digit())
+                || (a.is_ascii_lowercase() && b.is_ascii_uppercase())
+        }
+        _ => false,
+    });
+    4 * changes.count() >= text.len()
+}
+
+fn has_prefix(text: &str) -> bool {
+    let has_known = || {
         PREFIXES.iter().any(|(prefix, length)| {
-            text.strip_prefix(prefix).is_some_and(|rest| rest.len() >= *length && is_token(rest))
+            text.strip_prefix(prefix)
+                .is_some_and(|rest| rest.len() >= *length && is_token(rest) && is_random(rest))
         })
     };
-    let is_jwt =
-        || text.starts_with("eyJ") && text.split('.').count() == 3 && text.len() > 60 && is_token(text);
-    let is_header = || {
-        let credentials = ["Bearer ", "Basic "].iter().find_map(|scheme| text.strip_prefix(scheme));
-        credentials.is_some_and(|rest| rest.len() >= 8 && !rest.contains(['{', ' ']))
+    // Drawn from capitals and few digits: 16 of them, and in 29 of 30 a digit.
+    let is_aws = || {
+        let rest = text.strip_prefix("AKIA").or_else(|| text.strip_prefix("ASIA"));
+        rest.is_some_and(|rest| {
+            rest.len() == 16
+                && rest.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'2'..=b'7'))
+                && rest.bytes().any(|byte| byte.is_ascii_digit())
+        })
     };
-    let is_url_with_password = || {
-        let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-        let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
-        user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !is_placeholder(password))
+    // These tell workspace and user by their numbers.
+    let is_slack = || {
+        let rest = text.strip_prefix("xoxb-").or_else(|| text.strip_prefix("xoxp-"));
+        rest.is_some_and(|rest| is_token(rest) && rest.bytes().take_while(u8::is_ascii_digit).count() >= 10)
     };
-    let is_private_key = || text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----");
-    has_prefix() || is_jwt() || is_header() || is_url_with_password() || is_private_key()
+    has_known() || is_aws() || is_slack()
 }
+
+fn is_jwt(text: &str) -> bool {
+    text.starts_with("eyJ") && text.split('.').count() == 3 && text.len() > 60 && is_token(text)
+}
+
+/// A value of the header `Authorization`: a bearer's token, or a user and a password in Base64 (RFC 7617).
+fn is_header(text: &str) -> bool {
+    let Some((scheme, credentials)) = text.split_once(' ') else { return false };
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("Basic") {
+        let pair = BASE64.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok());
+        return pair.is_some_and(|pair| pair.contains(':') && !pair.contains(char::is_control));
+    }
+    scheme.eq_ignore_ascii_case("Bearer")
+        && (has_prefix(credentials)
+            || is_jwt(credentials)
+            || (credentials.len() >= 8 && is_token(credentials) && is_random(credentials)))
+}
+
+/// Whether there is a URL with a password in its authority, which ends at the first `/`, `?` or `#` and has no
+/// blanks (RFC 3986, 3.2), or with a key as its user.
+fn has_password(text: &str) -> bool {
+    text.split("://").skip(1).any(|rest| {
+        let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>') || c.is_whitespace();
+        let authority = rest.split(ends).next().unwrap_or_default();
+        let Some((user, _)) = authority.rsplit_once('@') else { return false };
+        let password = user.split_once(':').map(|(_, password)| password);
+        password.is_some_and(|password| !is_placeholder(password)) || has_prefix(user)
+    })
+}
+
+/// Whether there is a private key, and not only talk of one.
+fn has_private_key(text: &str) -> bool {
+    let begin = text.split_once("-----BEGIN ").map(|(_, rest)| rest);
+    let key = begin.and_then(|rest| rest.split_once("PRIVATE KEY-----"));
+    key.is_some_and(|(kind, key)| kind.len() <= 20 && key.contains("-----END "))
+}
+
+#[cfg(test)]
+mod corpus;
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
+    use super::corpus::{CREDENTIALS, HARMLESS, MISSED};
     use super::*;
     use crate::flow::{ComponentCheck, Role, read_fields};
     use crate::identity::Caller;
@@ -302,7 +378,7 @@ mod tests {
             json!({"password": "", "token": null, "secret": true}),
             json!({"password": "{{credentials.passphrase}}", "token": "${TOKEN}", "secret": "***"}),
             json!({"text": "the password is with Anna", "url": "https://example.com:8080/a@b"}),
-            json!({"header": "Bearer {token}", "scheme": "Basic", "sk": "sk-short"}),
+            json!({"nextPageToken": "x", "sync_token": "y", "header": "Bearer {token}", "scheme": "Basic", "sk": "sk-short"}),
             json!("plain"),
         ] {
             assert_eq!(found(&fields), Vec::<String>::new(), "{fields}");
@@ -313,9 +389,9 @@ mod tests {
     fn known_forms_of_keys_are_found_whatever_they_are_called() {
         let letters = "aB3".repeat(30);
         for text in [
-            format!("AKIA{}", &letters[..16]),
+            "AKIAQ3EGRS5XTU2WVZ7Y".to_owned(),
             format!("ghp_{}", &letters[..36]),
-            format!("xoxb-{}", &letters[..12]),
+            format!("xoxb-123456789012-{}", &letters[..12]),
             format!("eyJ{}.{}.{}", &letters[..30], &letters[..30], &letters[..20]),
             "Basic YW5uYTpzZWNyZXQ=".to_owned(),
             "postgres://anna:hunter2@db.example.com/orders".to_owned(),
@@ -323,6 +399,59 @@ mod tests {
         ] {
             assert_eq!(found(&json!({"x": [text]})), ["/x/0"], "{text}");
         }
+    }
+
+    /// A text of the corpus with something random in its places, another one each time.
+    fn filled(template: &str, seed: &mut u64) -> String {
+        let mut random = |alphabet: &[u8]| {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(alphabet[usize::try_from(*seed >> 33).unwrap() % alphabet.len()])
+        };
+        let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+        let mut text = String::new();
+        for (index, part) in template.split(['<', '>']).enumerate() {
+            if index % 2 == 0 {
+                text.push_str(part);
+            } else if part == "u:p" {
+                let pair: String = (0..9).map(|_| random(&letters[..62])).collect();
+                text.push_str(&BASE64.encode(format!("anna:{pair}")));
+            } else {
+                let alphabet: &[u8] = match part.trim_start_matches(|c: char| c.is_ascii_digit()) {
+                    "A" => b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
+                    "d" => b"0123456789",
+                    "x" => b"0123456789abcdef",
+                    "_" => letters,
+                    "" => &letters[..62],
+                    other => panic!("{other} in {template}"),
+                };
+                let length = part.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+                text.extend((0..length).map(|_| random(alphabet)));
+            }
+        }
+        text
+    }
+
+    /// The rates that docs/secrets.md tells.
+    #[test]
+    fn harmless_texts_are_left_alone_and_credentials_are_found() {
+        const TIMES: usize = 200;
+        let is_found = |text: &str| !found(&json!({"x": text})).is_empty();
+        let alarms: Vec<_> = HARMLESS.iter().filter(|text| is_found(text)).collect();
+        assert!(alarms.is_empty(), "false alarms: {alarms:#?}");
+
+        let (known, unseen) = CREDENTIALS.split_at(CREDENTIALS.len() - MISSED);
+        let mut seed = 1;
+        for template in unseen {
+            assert!(!is_found(&filled(template, &mut seed)), "{template} is found: say so");
+        }
+        let mut in_all = 0;
+        for template in known {
+            let misses = (0..TIMES).filter(|_| !is_found(&filled(template, &mut seed))).count();
+            assert!(misses <= TIMES / 10, "{template} is missed {misses} times of {TIMES}");
+            in_all += misses;
+        }
+        assert!(in_all * 100 <= known.len() * TIMES, "{in_all} misses of {}", known.len() * TIMES);
+        assert_eq!((HARMLESS.len(), known.len()), (66, 40), "docs/secrets.md has these numbers");
     }
 
     #[test]

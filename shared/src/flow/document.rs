@@ -177,6 +177,13 @@ pub struct Owner {
     pub role: Option<Role>,
 }
 
+impl Edge {
+    /// Whether it says where it leads from and to, as every edge does but in a draft.
+    pub(super) const fn has_ends(&self) -> bool {
+        !self.source.is_empty() && !self.target.is_empty()
+    }
+}
+
 impl Graph {
     /// The secrets that its nodes use, each once.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = SecretId> + use<> {
@@ -357,11 +364,13 @@ impl Node {
             message: "Flow nodes require a function.".into(),
             reason: "node.function.required",
             pointer: format!("{pointer}/function"),
+            help: None,
         });
         let component = self.component_id.value().is_none().then(|| Fault {
             message: "Flow nodes require a componentId.".into(),
             reason: "node.componentId.required",
             pointer: format!("{pointer}/componentId"),
+            help: None,
         });
         function.into_iter().chain(component)
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::document::{Document, Field, FinalDocument, StoredDocument};
 use super::ownership::{EditError, Role};
-use super::parse::{ComponentCheck, Fault, Fields};
+use super::parse::{ComponentCheck, Fault, Fields, Invalid};
 use super::{Difference, FlowId, ObjectId, Timestamp, read_fields};
 use crate::identity::{Caller, OwnerKey};
 
@@ -187,7 +187,7 @@ impl Flow {
         fields: Fields<'_>,
         check: ComponentCheck,
         tenant_role: Role,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Invalid> {
         let id = FlowId::generate();
         Self::new((id, id.timestamp()), caller, fields, check, tenant_role)
     }
@@ -207,7 +207,7 @@ impl Flow {
         fields: Fields<'_>,
         check: ComponentCheck,
         tenant_role: Role,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Invalid> {
         let now = Timestamp::now();
         let created = (id, now.max(id.timestamp()));
         let flow = Self::new(created, caller, without_status(fields), check, tenant_role)?;
@@ -220,14 +220,34 @@ impl Flow {
         fields: Fields<'_>,
         check: ComponentCheck,
         tenant_role: Role,
-    ) -> Result<Self, Vec<Fault>> {
-        let mut document = Document::parse(fields, check)?;
+    ) -> Result<Self, Invalid> {
+        let (mut document, mut faults) = match Document::parse(fields, check) {
+            Ok(document) => (document, Vec::new()),
+            Err(Invalid { faults, draft: Some(draft) }) => (*draft, faults),
+            Err(invalid) => return Err(invalid),
+        };
         // An administrator may make a flow for somebody.
         if !caller.is_admin() || document.tenant.is_absent() {
             document.tenant = caller.tenant.clone().map_or(Field::Absent, Field::Value);
         }
-        document.give_to(caller, tenant_role)?;
-        Ok(Self {
+        if are_owners_read(&faults) {
+            faults.extend(document.give_to(caller, tenant_role).err().unwrap_or_default());
+        }
+        if !faults.is_empty() {
+            return Err(Invalid { faults, draft: Some(Box::new(document)) });
+        }
+        Ok(Self::begin((id, now), caller, document))
+    }
+
+    /// What a flow of this document would be, valid or not. It is only to be looked at.
+    #[must_use]
+    pub fn draft(caller: &Caller, document: Document) -> Self {
+        let id = FlowId::generate();
+        Self::begin((id, id.timestamp()), caller, document)
+    }
+
+    fn begin((id, now): (FlowId, Timestamp), caller: &Caller, document: Document) -> Self {
+        Self {
             id,
             document: document.into(),
             revision: 1,
@@ -248,6 +268,30 @@ impl Flow {
             summary: None,
             deletion: None,
             notes: Vec::new(),
+        }
+    }
+
+    /// Reads a document that is to become this flow's.
+    ///
+    /// # Errors
+    /// All faults of the body, those of its owners among them.
+    pub(super) fn read(
+        &self,
+        caller: &Caller,
+        fields: Fields<'_>,
+        check: ComponentCheck,
+    ) -> Result<Document, Invalid> {
+        let parsed = Document::parse(fields, check);
+        parsed.map_err(|Invalid { mut faults, mut draft }| {
+            if let Some(draft) = draft.as_mut().filter(|_| are_owners_read(&faults)) {
+                match draft.settle_owners(&self.document, caller) {
+                    Err(EditError::Role(more) | EditError::Invalid(Invalid { faults: more, .. })) => {
+                        faults.extend(more);
+                    }
+                    Ok(_) => {}
+                }
+            }
+            Invalid { faults, draft }
         })
     }
 
@@ -265,7 +309,7 @@ impl Flow {
         let stored = self.document.json().and_then(serde_json::from_str).map_err(|_| Vec::<Fault>::new())?;
         let mut merged = read_fields(stored).unwrap_or_default();
         merged.extend(self.without_own_status(fields));
-        self.with_document(caller, Document::parse(merged, check)?)
+        self.with_document(caller, self.read(caller, merged, check)?)
     }
 
     /// The flow with the members of `fields` instead of its own; `None` when that changes nothing.
@@ -281,7 +325,7 @@ impl Flow {
         check: ComponentCheck,
     ) -> Result<Option<Self>, EditError> {
         let [names_owners, names_tenant] = ["owners", "tenant"].map(|name| fields.contains_key(name));
-        let mut document = Document::parse(without_status(fields), check)?;
+        let mut document = self.read(caller, without_status(fields), check)?;
         if !names_owners {
             document.owners.clone_from(&self.document.owners);
         }
@@ -306,7 +350,7 @@ impl Flow {
         document.owners.clone_from(&self.document.owners);
         document.tenant.clone_from(&self.document.tenant);
         let stored = serde_json::value::to_raw_value(&document).map_err(|_| Vec::<Fault>::new())?;
-        let document = Document::parse(read_fields(&stored).unwrap_or_default(), check)?;
+        let document = self.read(caller, read_fields(&stored).unwrap_or_default(), check)?;
         self.with_document(caller, document)
     }
 
@@ -541,6 +585,11 @@ impl Flow {
     }
 }
 
+/// Whether owners are in their places: those that could not be read are left out.
+fn are_owners_read(faults: &[Fault]) -> bool {
+    !faults.iter().any(|fault| fault.pointer.starts_with("/owners") || fault.reason == "more_faults")
+}
+
 /// What a client was shown and sends back, without the status that the flow had: that is not for it to say.
 fn without_status(mut fields: Fields<'_>) -> Fields<'_> {
     let is_status = |raw: &&RawValue| serde_json::from_str::<Status>(raw.get()).is_ok();
@@ -767,7 +816,7 @@ mod tests {
         assert_eq!(cleared.document.kind, Field::Value("t".into()));
         assert_eq!(named.patch(&anna, fields("{}"), ComponentCheck::AtStart), Ok(None));
         let faults = named.patch(&anna, fields(r#"{"graph":null}"#), ComponentCheck::AtStart).unwrap_err();
-        let EditError::Invalid(faults) = faults else { panic!("{faults:?}") };
+        let EditError::Invalid(Invalid { faults, .. }) = faults else { panic!("{faults:?}") };
         assert_eq!(faults[0].message, "Flows require a graph.");
     }
 
@@ -805,9 +854,9 @@ mod tests {
         let owners: Vec<_> =
             (0..crate::flow::MAX_OWNERS).map(|n| format!(r#"{{"id":"o{n}","type":"user"}}"#)).collect();
         let body = COMPLETE.replacen('{', &format!(r#"{{"owners":[{}],"#, owners.join(",")), 1);
-        let faults =
+        let invalid =
             Flow::create(&caller("anna", None, &[]), fields(&body), ComponentCheck::AtStart, Role::Owner)
                 .unwrap_err();
-        assert_eq!(faults[0].reason, "flow.owners.too_many");
+        assert_eq!(invalid.faults[0].reason, "flow.owners.too_many");
     }
 }

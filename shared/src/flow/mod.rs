@@ -17,7 +17,6 @@ mod time;
 mod view;
 
 pub use credentials::CredentialCheck;
-pub(crate) use pointer::cut as cut_pointer;
 pub use diff::{Difference, json_patch};
 pub(crate) use document::tag_of;
 pub use document::{
@@ -28,8 +27,11 @@ pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
-pub use parse::{ComponentCheck, Fault, Fields, MAX_OWNERS, bounded, more_faults, read_fields, too_large};
+pub use parse::{
+    ComponentCheck, Fault, Fields, Help, Invalid, MAX_OWNERS, bounded, more_faults, read_fields, too_large,
+};
 pub use patch::{Lack, Operation, Patch, PatchError};
+pub(crate) use pointer::cut as cut_pointer;
 pub use rules::{
     Diagnostic, InvalidLevel, InvalidLevels, Level, NodeIds, RULES, Rule, RuleLevels, rules_page,
 };

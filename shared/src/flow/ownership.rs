@@ -7,7 +7,7 @@ use std::mem;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Owner};
-use super::parse::{Fault, MAX_OWNERS, too_many_owners};
+use super::parse::{Fault, Invalid, MAX_OWNERS, too_many_owners};
 use crate::identity::{Caller, OwnerKey, OwnerKind};
 
 /// What an owner may do, each besides what those before it may.
@@ -59,7 +59,7 @@ impl fmt::Display for Role {
 pub enum EditError {
     /// It would not be valid.
     #[error("the flow is not valid")]
-    Invalid(Vec<Fault>),
+    Invalid(Invalid),
     /// It gives somebody a role that its sender may not give.
     #[error("the sender may not give this role")]
     Role(Vec<Fault>),
@@ -67,7 +67,13 @@ pub enum EditError {
 
 impl From<Vec<Fault>> for EditError {
     fn from(faults: Vec<Fault>) -> Self {
-        Self::Invalid(faults)
+        Self::Invalid(faults.into())
+    }
+}
+
+impl From<Invalid> for EditError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
     }
 }
 
@@ -264,7 +270,10 @@ impl Document {
         {
             self.owners.clone_from(&before.owners);
         }
-        self.check_number(faults)?;
+        if let Err(mut faults) = self.check_number(faults) {
+            faults.extend(raised);
+            return Err(faults.into());
+        }
         if !raised.is_empty() {
             return Err(EditError::Role(raised));
         }
@@ -289,6 +298,7 @@ fn foreign_tenant(index: usize) -> Fault {
         message: "Only your own tenant can be made an owner.".into(),
         reason: "owner.tenant.foreign",
         pointer: format!("/owners/{index}/id"),
+        help: None,
     }
 }
 
@@ -297,6 +307,7 @@ fn not_a_steward(index: usize) -> Fault {
         message: "Only a user of the flow's tenant who is an owner of the flow may give this role.".into(),
         reason: "flow.owners.steward",
         pointer: format!("/owners/{index}"),
+        help: None,
     }
 }
 
@@ -305,6 +316,7 @@ fn owners_kept() -> Fault {
         message: "Owners that the document leaves out or lowers stay as they are.".into(),
         reason: "flow.owners.kept",
         pointer: "/owners".into(),
+        help: None,
     }
 }
 
@@ -328,7 +340,7 @@ mod tests {
         flow.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         let text = flow.to_string();
         let fields: Fields<'_> = serde_json::from_str(&text).unwrap();
-        Flow::create(caller, fields, ComponentCheck::AtStart, tenant_role)
+        Flow::create(caller, fields, ComponentCheck::AtStart, tenant_role).map_err(|invalid| invalid.faults)
     }
 
     /// A flow of anna's and of acme's.
@@ -357,7 +369,7 @@ mod tests {
     }
 
     fn reasons(error: EditError) -> Vec<(&'static str, String)> {
-        let (EditError::Invalid(faults) | EditError::Role(faults)) = error;
+        let (EditError::Invalid(Invalid { faults, .. }) | EditError::Role(faults)) = error;
         faults.into_iter().map(|fault| (fault.reason, fault.pointer)).collect()
     }
 

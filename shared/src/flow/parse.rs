@@ -25,7 +25,7 @@ const MAX_NODE_ID: usize = 30;
 const MAX_EDGE_ID: usize = 10;
 const MAX_CONDITION: usize = 30;
 /// For everything that has no limit of its own but is stored in an index.
-const MAX_TEXT: usize = 256;
+pub(super) const MAX_TEXT: usize = 256;
 /// The bytes of the smallest node that is one: `{"id":0}`.
 const SMALLEST_NODE: usize = 8;
 /// The body is limited, and that is enough.
@@ -49,6 +49,33 @@ pub struct Fault {
     pub reason: &'static str,
     /// Where in the document (RFC 6901).
     pub pointer: String,
+    /// What its rule alone cannot say.
+    pub help: Option<Box<Help>>,
+}
+
+/// What there is to say of one fault beside its message and what its rule says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Help {
+    /// What exactly is wrong.
+    pub detail: Option<String>,
+    /// What to write instead.
+    pub fix: Option<String>,
+}
+
+/// A body that is no valid document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// All that is wrong with it.
+    pub faults: Vec<Fault>,
+    /// What could be read of it all the same, for rules that can still be looked at. It is not to be stored;
+    /// elements that could not be read are empty ones in their places.
+    pub draft: Option<Box<Document>>,
+}
+
+impl From<Vec<Fault>> for Invalid {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self { faults, draft: None }
+    }
 }
 
 /// At most `max` of these faults, and then one that says that there are more: no answer may be larger
@@ -67,13 +94,14 @@ pub fn bounded(faults: impl IntoIterator<Item = Fault>, max: usize) -> Vec<Fault
 #[must_use]
 pub fn too_large() -> Fault {
     let message = "Flow is too large to be stored.".into();
-    Fault { message, reason: "flow.too_large", pointer: String::new() }
+    Fault { message, reason: "flow.too_large", pointer: String::new(), help: None }
 }
 
 /// That there are more faults than are said.
 #[must_use]
 pub fn more_faults() -> Fault {
-    Fault { message: "There are more faults.".into(), reason: "more_faults", pointer: String::new() }
+    let message = "There are more faults.".into();
+    Fault { message, reason: "more_faults", pointer: String::new(), help: None }
 }
 
 /// When a node must have a component and a function.
@@ -91,8 +119,8 @@ impl Document {
     /// ignored, but for a `status` that is not `inactive`.
     ///
     /// # Errors
-    /// All faults of the body.
-    pub fn parse(fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Vec<Fault>> {
+    /// All faults of the body, and what could be read of it.
+    pub fn parse(fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Invalid> {
         let mut faults = Vec::new();
         let mut reader = Reader { fields, pointer: String::new(), faults: &mut faults };
         let name = reader.string("name", MAX_NAME);
@@ -111,42 +139,40 @@ impl Document {
             let message = "Flow status cannot be set manually. Use the flow start/stop end points instead.";
             reader.fault("status", "flow.status.read_only", message);
         }
-        if let Some((graph, edge_places)) = &graph {
-            if graph.secrets().count() > MAX_SECRETS {
-                let message = format!("Flows can use at most {MAX_SECRETS} secrets.");
-                reader.fault("graph/nodes", "flow.credentials.too_many", message);
-            }
-            check_references(graph, edge_places, &mut reader);
+        let (graph, edge_places) = graph;
+        if graph.secrets().count() > MAX_SECRETS {
+            let message = format!("Flows can use at most {MAX_SECRETS} secrets.");
+            reader.fault("graph/nodes", "flow.credentials.too_many", message);
         }
-        if cron.value().is_some_and(|cron| !cron.is_valid()) {
-            reader.fault("cron", "flow.cron.invalid", "Invalid cron expression.");
+        check_references(&graph, &edge_places, &mut reader);
+        if let Some(help) = cron.value().and_then(Schedule::refusal) {
+            let message = "Invalid cron expression.".into();
+            let pointer = reader.pointer("cron");
+            reader.faults.push(Fault {
+                message,
+                reason: "flow.cron.invalid",
+                pointer,
+                help: Some(Box::new(help)),
+            });
         }
-        match graph {
-            Some((graph, _)) if faults.is_empty() => Ok(Self {
-                name,
-                description,
-                graph,
-                kind,
-                tenant,
-                owners,
-                cron,
-                from_template,
-                flow_settings,
-            }),
-            _ => Err(bounded(faults, MAX_FAULTS)),
+        let document =
+            Self { name, description, graph, kind, tenant, owners, cron, from_template, flow_settings };
+        if faults.is_empty() {
+            return Ok(document);
         }
+        Err(Invalid { faults: bounded(faults, MAX_FAULTS), draft: Some(Box::new(document)) })
     }
 }
 
-/// The graph, and where in it its edges are: what could not be read is not among them.
-fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Graph, Vec<String>)> {
+/// The graph, and where in it its edges are: those that could not be read are nowhere.
+fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec<Option<String>>) {
     let fields = match reader.object("graph") {
         Field::Value(fields) => fields,
         missing => {
             if matches!(missing, Field::Null) || reader.raw("graph").is_none() {
                 reader.fault("graph", "flow.graph.required", "Flows require a graph.");
             }
-            return None;
+            return (Graph { nodes: Vec::new(), edges: Field::Absent }, Vec::new());
         }
     };
     let mut graph = Reader { fields, pointer: reader.pointer("graph"), faults: reader.faults };
@@ -166,10 +192,10 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
         Field::Absent => Field::Value(Vec::new()),
         Field::Null => Field::Null,
         Field::Value(edges) => {
-            let edges = edges.with_places().filter_map(|(place, raw)| {
-                let edge = read_edge(&mut graph, &place, raw)?;
-                edge_places.push(place);
-                Some(edge)
+            let edges = edges.with_places().map(|(place, raw)| {
+                let edge = read_edge(&mut graph, &place, raw);
+                edge_places.push(edge.is_some().then_some(place));
+                edge.unwrap_or_default()
             });
             Field::Value(edges.collect())
         }
@@ -177,7 +203,7 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> Option<(Gra
     if several && graph.faults.len() == before && edges.value().is_none_or(Vec::is_empty) {
         graph.fault("edges", "graph.edges.required", "Flows with more than one node require edges.");
     }
-    Some((Graph { nodes, edges }, edge_places))
+    (Graph { nodes, edges }, edge_places)
 }
 
 fn read_nodes(graph: &mut Reader<'_, '_>, elements: Elements<'_>, check: ComponentCheck) -> Vec<Node> {
@@ -190,7 +216,7 @@ fn read_nodes(graph: &mut Reader<'_, '_>, elements: Elements<'_>, check: Compone
         if graph.faults.len() > MAX_FAULTS {
             break;
         }
-        let Some(node) = read_node(graph, &place, raw, check) else { continue };
+        let node = read_node(graph, &place, raw, check).unwrap_or_default();
         if !node.id.is_empty() && !ids.insert(node.id.clone()) {
             let message = format!("Flow node id \"{}\" is used more than once.", shorten(&node.id));
             graph.fault(&format!("{place}/id"), "node.id.duplicate", message);
@@ -282,7 +308,7 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
 
 pub(super) fn too_many_owners() -> Fault {
     let message = format!("Flows can have at most {MAX_OWNERS} owners.");
-    Fault { message, reason: "flow.owners.too_many", pointer: "/owners".into() }
+    Fault { message, reason: "flow.owners.too_many", pointer: "/owners".into(), help: None }
 }
 
 /// A string that must be there. One that is empty counts as missing; one that cannot be cast has
@@ -305,9 +331,10 @@ fn required(
     text
 }
 
-fn check_references(graph: &Graph, edge_places: &[String], reader: &mut Reader<'_, '_>) {
+fn check_references(graph: &Graph, edge_places: &[Option<String>], reader: &mut Reader<'_, '_>) {
     let ids: HashSet<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
     for (edge, place) in graph.edges.value().into_iter().flatten().zip(edge_places) {
+        let Some(place) = place else { continue };
         for (end, name, reason, id) in [
             ("Edge source", "source", "edge.source.unknown", &edge.source),
             ("Edge target", "target", "edge.target.unknown", &edge.target),
@@ -329,7 +356,7 @@ mod tests {
 
     fn parse(body: &str, check: ComponentCheck) -> Result<Document, Vec<Fault>> {
         let raw: &RawValue = serde_json::from_str(body).unwrap();
-        Document::parse(read_fields(raw).unwrap(), check)
+        Document::parse(read_fields(raw).unwrap(), check).map_err(|invalid| invalid.faults)
     }
 
     fn messages(body: &str, check: ComponentCheck) -> Vec<String> {
@@ -418,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn crons_are_read_as_the_scheduler_reads_them() {
+    fn crons_are_read_as_documented() {
         for good in [
             "",
             "* * * * *",

@@ -159,7 +159,8 @@ impl Flow {
         }
         let fields: Option<Fields<'_>> = serde_json::from_str(&text).ok();
         let fields = fields.ok_or_else(|| not_applicable("the flow would be no object".into()))?;
-        let document = Document::parse(self.without_own_status(fields), check).map_err(EditError::Invalid)?;
+        let fields = self.without_own_status(fields);
+        let document = self.read(caller, fields, check).map_err(EditError::Invalid)?;
         Ok(self.with_document(caller, document)?)
     }
 }

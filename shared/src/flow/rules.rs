@@ -336,7 +336,7 @@ pub const RULES: &[Rule] = &[
     ),
     Rule::fixed(
         "flow.cron.invalid",
-        "A cron expression has five fields, or six with seconds first, and no nickname.",
+        "A cron expression has five fields, or six with seconds first, as [schedules.md](schedules.md) has them.",
         "Write it as minute, hour, day of the month, month and day of the week.",
         r#"{"cron":"@daily","graph":{"nodes":[{"id":"orders"}]}}"#,
     ),
@@ -421,6 +421,12 @@ pub const RULES: &[Rule] = &[
         scheduled!("0 6 30 2 *"),
     ),
     Rule::adjustable(
+        "flow.cron.portable",
+        "The scheduler of the Open Integration Hub (cron-parser 2.7.3) reads a cron expression as [schedules.md](schedules.md) does.",
+        "Write it in rising order, without names that wrap around, `L`, `W` and `#`, or turn the rule off where another scheduler runs flows.",
+        scheduled!("0 22-23,0-6 * * *"),
+    ),
+    Rule::adjustable(
         "flow.size",
         "A flow has less than 512 KiB of JSON: a body of more than 1 MiB is refused.",
         "Make several flows of it, or keep data out of `fields` and `mapper`.",
@@ -436,7 +442,7 @@ pub const RULES: &[Rule] = &[
         reason: "flow.cron.schedule",
         level: Level::Info,
         is_adjustable: false,
-        summary: "When the flow runs next by its cron expression, which is read in UTC.",
+        summary: "When the flow runs next by its cron expression, which is read as [schedules.md](schedules.md) says, in UTC.",
         fix: None,
         example: scheduled!("0 6 * * MON"),
     },
@@ -529,7 +535,8 @@ mod tests {
     ];
 
     /// What cannot be broken alone.
-    const COMPANIONS: [(&str, &str); 4] = [
+    const COMPANIONS: [(&str, &str); 5] = [
+        ("flow.cron.portable", "flow.cron.schedule"),
         ("edge.source.required", "edge.source.unknown"),
         ("edge.target.required", "edge.target.unknown"),
         ("graph.no_start", "graph.cycle"),
@@ -539,7 +546,7 @@ mod tests {
     fn said_of(example: &str) -> BTreeSet<&'static str> {
         let raw: &RawValue = serde_json::from_str(example).unwrap();
         match Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart) {
-            Err(faults) => faults.iter().map(|fault| fault.reason).collect(),
+            Err(invalid) => invalid.faults.iter().map(|fault| fault.reason).collect(),
             Ok(document) => {
                 let said = FinalDocument::from(document).diagnose(
                     &RuleLevels::default(),
@@ -592,7 +599,7 @@ mod tests {
     fn reasons_in(source: &str) -> Vec<&str> {
         let code = source.split("#[cfg(test)]").next().unwrap();
         let fields = code.split("reason: ").skip(1).filter_map(literal);
-        let calls = code.split("fault(").skip(1);
+        let calls = code.split(".fault(").skip(1);
         let arguments =
             calls.filter_map(|call| call.split_once(',')).filter_map(|(_, rest)| literal(rest.trim_start()));
         let is_dotted = |text: &&str| {
@@ -610,7 +617,7 @@ mod tests {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 sources(&path, found);
-            } else {
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
                 found.push(fs::read_to_string(path).unwrap());
             }
         }
@@ -657,7 +664,8 @@ mod tests {
                 message,
                 format!(
                     "{problem}; adjustable are edge.self, edge.duplicate, edge.id.duplicate, graph.cycle, \
-                     graph.no_start, graph.several_starts, graph.unreachable, flow.cron.never, flow.size"
+                     graph.no_start, graph.several_starts, graph.unreachable, flow.cron.never, flow.cron.portable, \
+                     flow.size"
                 ),
                 "{wrong}"
             );

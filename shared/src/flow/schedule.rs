@@ -1,11 +1,16 @@
+//! When a flow runs by itself. What a cron expression is here: docs/schedules.md.
+
+mod dialect;
+mod portable;
+
 use std::sync::OnceLock;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use croner::parser::{CronParser, Seconds, Year};
 use croner::{Cron, YEAR_UPPER_LIMIT};
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::parse::MAX_TEXT;
+use super::{Help, Timestamp};
 
 /// When a flow runs by itself: a cron expression as it was sent. It is read once, when somebody needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,10 +28,11 @@ impl Schedule {
         &self.text
     }
 
-    /// Whether it is a cron expression as the platform's scheduler reads them, or empty: none.
+    /// Why it is no cron expression, and what would be one; nothing when it is, or is empty: none.
     #[must_use]
-    pub fn is_valid(&self) -> bool {
-        self.text.is_empty() || self.cron().is_some()
+    pub fn refusal(&self) -> Option<Help> {
+        (!self.text.is_empty() && self.cron().is_none())
+            .then(|| if self.is_short() { dialect::explain(&self.text) } else { Help::default() })
     }
 
     /// Whether there is no day on which it runs. Every kind of year there is (common or leap, with the days
@@ -40,6 +46,32 @@ impl Schedule {
         cron.find_next_occurrence(&start.and_utc(), true).is_err()
     }
 
+    /// What to do about a schedule that never runs, where that is not to name another day of the month.
+    #[must_use]
+    pub fn fix_of_never(&self) -> Option<&'static str> {
+        let pattern = &self.cron()?.pattern;
+        let day_of_week = self.text.split_whitespace().next_back()?;
+        if day_of_week.eq_ignore_ascii_case("L") {
+            return Some("Name the day of the week before `L`, such as `5L` for the last Friday of a month.");
+        }
+        if pattern.matches_dom_and_dow() {
+            return Some("Correct the day of the month, the month or the day of the week.");
+        }
+        pattern.is_dom_wildcard().then_some("Correct the day of the week.")
+    }
+
+    /// How the scheduler of the Open Integration Hub would read it otherwise, and an expression that both read
+    /// as it is read here, if there is one.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<Help> {
+        self.cron().filter(|_| self.is_short()).and_then(|cron| portable::difference(&self.text, cron))
+    }
+
+    /// Whether it is no longer than it may be, in bytes: of others little is said.
+    fn is_short(&self) -> bool {
+        self.text.len() <= 4 * MAX_TEXT
+    }
+
     /// When it runs after this time, as RFC 3339 in UTC; at most `count`.
     #[must_use]
     pub fn next_runs(&self, now: Timestamp, count: usize) -> Vec<String> {
@@ -51,7 +83,7 @@ impl Schedule {
     }
 
     fn cron(&self) -> Option<&Cron> {
-        self.cron.get_or_init(|| read(&self.text).map(Box::new)).as_deref()
+        self.cron.get_or_init(|| dialect::read(&self.text).map(Box::new)).as_deref()
     }
 }
 
@@ -69,12 +101,5 @@ impl PartialEq for Schedule {
 
 impl Eq for Schedule {}
 
-/// Five fields, or six with seconds first, as the platform's scheduler reads them.
-fn read(text: &str) -> Option<Cron> {
-    // A nickname such as `@daily` is not among the fields the scheduler knows.
-    let has_empty_item = |field: &str| field.split(',').any(str::is_empty);
-    if text.contains('@') || text.split_whitespace().any(has_empty_item) {
-        return None;
-    }
-    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build().parse(text).ok()
-}
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ impl<'a> Reader<'a, '_> {
 
     pub(super) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
         let pointer = format!("{}/{name}", self.pointer);
-        self.faults.push(Fault { message: message.into(), reason, pointer });
+        self.faults.push(Fault { message: message.into(), reason, pointer, help: None });
     }
 
     /// A text; numbers and booleans are taken as they are written.

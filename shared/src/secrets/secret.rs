@@ -142,7 +142,7 @@ impl<'a> Draft<'a> {
 
     fn fault(&mut self, member: &str, reason: &'static str, message: &str) {
         let pointer = format!("{}/{member}", self.pointer);
-        self.faults.push(Fault { message: message.into(), reason, pointer });
+        self.faults.push(Fault { message: message.into(), reason, pointer, help: None });
     }
 
     fn require(&mut self, member: &'static str, is_there: bool, reason: &'static str) {

@@ -136,11 +136,13 @@ impl SecretValue {
                         message: format!("Path `value.{name}` is required."),
                         reason: "secret.value.required",
                         pointer: format!("{pointer}/{name}"),
+                        help: None,
                     }),
                     Err((reason, what)) => faults.push(Fault {
                         message: format!("Path `value.{name}` {what}."),
                         reason,
                         pointer: format!("{pointer}/{name}"),
+                        help: None,
                     }),
                 }
             }
@@ -149,6 +151,7 @@ impl SecretValue {
                 message: "Path `value` must be an object.".into(),
                 reason: "cast",
                 pointer: pointer.into(),
+                help: None,
             });
         }
         let value = Self { kind, members };

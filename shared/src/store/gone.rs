@@ -157,7 +157,7 @@ impl Store {
     /// Whether a change of a flow makes nobody an owner who is gone. It is read before the write and not held
     /// by it: what is written in between is found when everything is taken from the owner for the last
     /// time. One call, none when nobody becomes one.
-    pub(super) async fn check_owners(
+    pub(super) async fn check_new_owners(
         &self,
         before: Option<&Flow>,
         after: Option<&Flow>,
@@ -184,6 +184,7 @@ impl Store {
             message: format!("The {kind} \"{id}\" has been deleted, and cannot be an owner."),
             reason: "owner.deleted",
             pointer: "/owners".into(),
+            help: None,
         });
         let faults: Vec<_> = faults.collect();
         if faults.is_empty() { Ok(()) } else { Err(Error::OwnersGone(faults)) }

@@ -60,7 +60,8 @@ pub enum Error {
     /// The flow takes up secrets that there are not, or that its user may not use.
     #[error("the flow takes up secrets that are not known")]
     UnknownSecrets(Vec<Fault>),
-    /// Users or tenants were to become owners that have been deleted.
+    /// Users or tenants were to become owners that have been deleted. Secrets that are not known are told with
+    /// it.
     #[error("an owner has been deleted")]
     OwnersGone(Vec<Fault>),
     /// The flow does not fit an item.
@@ -354,6 +355,20 @@ impl Store {
         self.write_rows(before, Some(after), HashMap::new())?;
         self.check_owners(before, Some(after)).await?;
         self.check_secrets(before, after).await
+    }
+
+    /// Whether a change makes nobody an owner who is gone; where it does, what is wrong with the secrets that it
+    /// takes up is said with that.
+    async fn check_owners(&self, before: Option<&Flow>, after: Option<&Flow>) -> Result<(), Error> {
+        let gone = match (self.check_new_owners(before, after).await, after) {
+            (Err(Error::OwnersGone(gone)), Some(after)) => (gone, after),
+            (checked, _) => return checked,
+        };
+        let (gone, after) = gone;
+        match self.check_secrets(before, after).await {
+            Err(Error::UnknownSecrets(unknown)) => Err(Error::OwnersGone([unknown, gone].concat())),
+            _ => Err(Error::OwnersGone(gone)),
+        }
     }
 
     /// Writes a head, what it changes of the listing rows, the version that it replaces and a receipt,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cell::LazyCell;
 use std::collections::HashMap;
 
@@ -9,8 +10,8 @@ use super::{Level, Rule, RuleLevels};
 use crate::flow::cast::{Reader, shorten};
 use crate::flow::parse::more_faults;
 use crate::flow::{
-    ComponentCheck, CredentialCheck, Document, Edge, Fault, Fields, FinalDocument, Schedule, StoredDocument,
-    Timestamp, read_fields,
+    ComponentCheck, CredentialCheck, Document, Edge, Fault, Fields, FinalDocument, Help, Schedule,
+    StoredDocument, Timestamp, read_fields,
 };
 
 /// Diagnostics of one rule.
@@ -39,9 +40,12 @@ pub struct Diagnostic {
     pub node_id: Option<String>,
     /// For people.
     pub message: String,
+    /// What exactly is wrong, where the message does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<&'static str>,
+    pub fix: Option<Cow<'static, str>>,
     /// When a schedule runs next, as RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_runs: Option<Vec<String>>,
@@ -58,9 +62,32 @@ impl Diagnostic {
     }
 
     fn new(fault: Fault, severity: Level, node_id: Option<String>) -> Self {
-        let Fault { message, reason, pointer } = fault;
-        let fix = Rule::find(reason).and_then(|rule| rule.fix);
-        Self { reason, severity, pointer, node_id, message, fix, next_runs: None, time_zone: None }
+        let Fault { message, reason, pointer, help } = fault;
+        let Help { detail, fix } = help.map(|help| *help).unwrap_or_default();
+        let of_rule = || Rule::find(reason).and_then(|rule| rule.fix).map(Cow::Borrowed);
+        let fix = fix.map(Cow::Owned).or_else(of_rule);
+        Self { reason, severity, pointer, node_id, message, detail, fix, next_runs: None, time_zone: None }
+    }
+
+    /// The same as what refuses a flow.
+    #[must_use]
+    pub fn into_fault(self) -> Fault {
+        let Self { reason, pointer, message, detail, fix, .. } = self;
+        // What its rule says is on the rule's page.
+        let fix = fix.and_then(|fix| if let Cow::Owned(fix) = fix { Some(fix) } else { None });
+        let help = (detail.is_some() || fix.is_some()).then(|| Box::new(Help { detail, fix }));
+        Fault { message, reason, pointer, help }
+    }
+
+    /// Whether a body's faults have said this already, or leave it open.
+    fn is_covered_by(&self, faults: &[Fault]) -> bool {
+        faults.iter().any(|fault| {
+            let below = self.pointer.strip_prefix(&fault.pointer);
+            let is_inside = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            (fault.reason == "cast" && is_inside)
+                || (fault.reason == self.reason && fault.pointer == self.pointer)
+                || (self.reason == "flow.owner.none" && fault.pointer.starts_with(&self.pointer))
+        })
     }
 }
 
@@ -148,6 +175,24 @@ impl FinalDocument {
         said.say_cron_and_size(now);
         said.all()
     }
+
+    /// The same of a draft: what rules that can still be looked at find beside the faults of its body.
+    #[must_use]
+    pub fn diagnose_beside(
+        &self,
+        faults: &[Fault],
+        levels: &RuleLevels,
+        (component_check, credential_check): (ComponentCheck, CredentialCheck),
+        at_least: Level,
+        now: Timestamp,
+    ) -> Vec<Diagnostic> {
+        if faults.iter().any(|fault| fault.reason == "more_faults") {
+            return Vec::new();
+        }
+        let mut found = self.diagnose(levels, component_check, credential_check, at_least, now);
+        found.retain(|found| !found.is_covered_by(faults));
+        found
+    }
 }
 
 /// What is said about a document so far.
@@ -184,28 +229,33 @@ impl<'a> Said<'a> {
     where
         I: IntoIterator<Item = (String, Option<usize>, String)>,
     {
-        let severity = Rule::find(reason).map_or(Level::Off, |rule| self.levels.of(rule));
-        if severity < self.at_least {
-            return;
-        }
+        let Some(severity) = self.wanted(reason) else { return };
         let found = find(self.document).into_iter();
-        self.say(severity, found.map(|(pointer, node, message)| (Fault { message, reason, pointer }, node)));
+        let fault = |pointer, message| Fault { message, reason, pointer, help: None };
+        self.say(severity, found.map(|(pointer, node, message)| (fault(pointer, message), node)));
+    }
+
+    /// The level of this adjustable rule, if anybody wants to know.
+    fn wanted(&self, reason: &'static str) -> Option<Level> {
+        let level = Rule::find(reason).map_or(Level::Off, |rule| self.levels.of(rule));
+        (level >= self.at_least).then_some(level)
     }
 
     fn node_id(&self, place: usize) -> Option<&'a str> {
-        self.document.graph.nodes.get(place).map(|node| node.id.as_str())
+        self.document.graph.nodes.get(place).map(|node| node.id.as_str()).filter(|id| !id.is_empty())
     }
 
     fn say_edges(&mut self) {
         self.say_of("edge.self", |document| {
-            edges(document).filter(|(_, edge)| edge.source == edge.target).map(|(place, edge)| {
+            let looped = edges(document).filter(|(_, edge)| edge.has_ends() && edge.source == edge.target);
+            looped.map(|(place, edge)| {
                 let message = format!("Edge leads from node \"{}\" to itself.", edge.source);
                 (edge_pointer(place), None, message)
             })
         });
         self.say_of("edge.duplicate", |document| {
             let mut firsts = HashMap::new();
-            edges(document).filter_map(move |(place, edge)| {
+            edges(document).filter(|(_, edge)| edge.has_ends()).filter_map(move |(place, edge)| {
                 let first = *firsts.entry((&edge.source, &edge.target, condition(edge))).or_insert(place);
                 let Edge { source, target, .. } = edge;
                 let message = || {
@@ -255,6 +305,7 @@ impl<'a> Said<'a> {
         });
         self.say_of("graph.several_starts", |_| {
             let first = starts.first().copied().map(id).unwrap_or_default();
+            let starts = if shape.is_whole() { starts.as_slice() } else { &[] };
             starts.iter().skip(1).map(move |&place| {
                 let message =
                     format!("Node \"{}\" has no incoming edge, and neither has \"{first}\".", id(place));
@@ -262,7 +313,8 @@ impl<'a> Said<'a> {
             })
         });
         self.say_of("graph.unreachable", |_| {
-            let unreachable = if starts.is_empty() { Vec::new() } else { shape.unreachable(&starts) };
+            let is_known = !starts.is_empty() && shape.is_whole();
+            let unreachable = if is_known { shape.unreachable(&starts) } else { Vec::new() };
             unreachable.into_iter().map(move |place| {
                 at(place, format!("No node that starts the flow leads to node \"{}\".", id(place)))
             })
@@ -273,9 +325,23 @@ impl<'a> Said<'a> {
         let document = self.document;
         let schedule = document.cron.value();
         let never = LazyCell::new(|| schedule.is_some_and(Schedule::never_runs));
-        self.say_of("flow.cron.never", |_| {
-            (*never).then(|| ("/cron".into(), None, "Cron expression is valid, but has no next run.".into()))
-        });
+        let of_cron = |message: &str, reason, help: Option<Help>| {
+            let help = help.map(Box::new);
+            (Fault { message: message.into(), reason, pointer: "/cron".into(), help }, None)
+        };
+        if let Some(level) = self.wanted("flow.cron.never") {
+            let fix = schedule.filter(|_| *never).map(Schedule::fix_of_never);
+            let fault = fix.map(|fix| {
+                let help = fix.map(|fix| Help { detail: None, fix: Some(fix.into()) });
+                of_cron("Cron expression is valid, but has no next run.", "flow.cron.never", help)
+            });
+            self.say(level, fault);
+        }
+        if let Some(level) = self.wanted("flow.cron.portable") {
+            let help = schedule.and_then(Schedule::elsewhere).filter(|_| !*never);
+            let message = "Another scheduler reads the cron expression otherwise.";
+            self.say(level, help.map(|help| of_cron(message, "flow.cron.portable", Some(help))));
+        }
         self.say_of("flow.size", |document| {
             let bytes = document.json().map_or(0, str::len);
             (bytes > LARGE_BYTES).then(|| {
@@ -289,7 +355,7 @@ impl<'a> Said<'a> {
         let runs = schedule.map(|schedule| schedule.next_runs(now, MAX_RUNS)).unwrap_or_default();
         if let Some(next) = runs.first() {
             let message = format!("Runs next at {next}.");
-            let fault = Fault { message, reason: "flow.cron.schedule", pointer: "/cron".into() };
+            let (fault, _) = of_cron(&message, "flow.cron.schedule", None);
             self.found.push(Diagnostic {
                 next_runs: Some(runs),
                 time_zone: Some("UTC"),
@@ -314,6 +380,7 @@ fn no_owner() -> Fault {
         message: "Nobody has the role owner any more.".into(),
         reason: "flow.owner.none",
         pointer: "/owners".into(),
+        help: None,
     }
 }
 
@@ -582,7 +649,7 @@ mod tests {
         assert_eq!(diagnose(&scheduled("* * * * * *"), "")[0].message, "Runs next at 2026-07-28T10:20:31Z.");
         assert!(diagnose(&scheduled(""), "").is_empty());
         // A leap day on a Monday, of which there is none for 40 years around 2100.
-        let seen = diagnose(&scheduled("0 0 29 2 +1"), "");
+        let seen = diagnose(&scheduled("0 0 29 2 +1"), "flow.cron.portable=off");
         assert_eq!(
             seen[0].next_runs.as_ref().unwrap()[..3],
             ["2044-02-29T00:00:00Z", "2072-02-29T00:00:00Z", "2112-02-29T00:00:00Z"]
@@ -687,11 +754,11 @@ mod tests {
 
     #[test]
     fn faults_are_said_with_what_to_do() {
-        let fault =
-            Fault { message: "m".into(), reason: "node.id.required", pointer: "/graph/nodes/0/id".into() };
+        let pointer = "/graph/nodes/0/id".into();
+        let fault = Fault { message: "m".into(), reason: "node.id.required", pointer, help: None };
         let said = Diagnostic::of_fault(&fault, Level::Error, None);
         assert_eq!(
-            (said.reason, said.severity, said.fix),
+            (said.reason, said.severity, said.fix.as_deref()),
             (fault.reason, Level::Error, Some("Give the node an `id`."))
         );
     }

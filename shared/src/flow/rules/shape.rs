@@ -10,16 +10,21 @@ use crate::flow::Graph;
 pub(super) struct Shape {
     after: Vec<Vec<usize>>,
     before: Vec<Vec<usize>>,
+    is_whole: bool,
 }
 
 impl Shape {
     pub(super) fn of(graph: &Graph) -> Self {
-        let places: HashMap<&str, usize> =
-            graph.nodes.iter().enumerate().map(|(place, node)| (node.id.as_str(), place)).collect();
-        let mut after = vec![Vec::new(); graph.nodes.len()];
+        let nodes = graph.nodes.iter().enumerate().filter(|(_, node)| !node.id.is_empty());
+        let places: HashMap<&str, usize> = nodes.map(|(place, node)| (node.id.as_str(), place)).collect();
+        let count = graph.nodes.len();
+        let mut is_whole = places.len() == count
+            && (count < 2 || graph.edges.value().is_some_and(|edges| !edges.is_empty()));
+        let mut after = vec![Vec::new(); count];
         let mut before = after.clone();
         for edge in graph.edges.value().into_iter().flatten() {
             let ends = (places.get(edge.source.as_str()), places.get(edge.target.as_str()));
+            is_whole &= ends.0.is_some() && ends.1.is_some();
             if let (Some(&source), Some(&target)) = ends
                 && source != target
                 && let (Some(after), Some(before)) = (after.get_mut(source), before.get_mut(target))
@@ -28,7 +33,13 @@ impl Shape {
                 before.push(source);
             }
         }
-        Self { after, before }
+        Self { after, before, is_whole }
+    }
+
+    /// Whether every node and both ends of every edge are known, as they are but in a draft: else a node may
+    /// have an edge that is not seen.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The nodes that no other feeds.
