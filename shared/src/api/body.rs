@@ -1,4 +1,3 @@
-use std::cell::Cell;
 use std::fmt;
 
 use lambda_http::http::{Method, header};
@@ -102,8 +101,12 @@ pub fn read_patch(request: &Request) -> Result<FlowPatch<'_>, Problem> {
 }
 
 fn invalid_operations(lacks: Vec<Lack>) -> Problem {
-    let faults =
-        lacks.into_iter().map(|Lack { message, pointer }| Fault { message, reason: "body.invalid", pointer });
+    let faults = lacks.into_iter().map(|Lack { message, pointer }| Fault {
+        message,
+        reason: "body.invalid",
+        pointer,
+        help: None,
+    });
     Problem::InvalidOperations(bounded(faults, MAX_FAULTS))
 }
 

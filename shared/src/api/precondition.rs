@@ -1,4 +1,3 @@
-use lambda_http::http::header;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

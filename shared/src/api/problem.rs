@@ -352,6 +352,7 @@ impl Problem {
                     message: "This name is there twice. Programs differ in which one they read.".into(),
                     reason: "body.repeated_name",
                     pointer: pointer.clone(),
+                    help: None,
                 };
                 vec![fault_entry(&fault, code)]
             }
@@ -583,7 +584,7 @@ impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
             PatchError::NotApplicable { message, pointer } => {
-                Self::PatchNotApplicable(Fault { message, reason: "patch.not_applicable", pointer })
+                Self::PatchNotApplicable(Fault { message, reason: "patch.not_applicable", pointer, help: None })
             }
             PatchError::TooLarge => Self::TooLarge,
             PatchError::Edit(error) => error.into(),

@@ -16,7 +16,6 @@ use super::{OpenError, Problem, Request, Response, authenticate, id, require, sc
 use crate::config::Config;
 use crate::flow::{FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
-use crate::json::Tree;
 use crate::secrets::{Secret, SecretError, SecretValue, SecretView, Secrets};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
 

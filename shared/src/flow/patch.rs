@@ -5,7 +5,7 @@ mod draft;
 
 use serde_json::value::RawValue;
 
-use super::{ComponentCheck, Document, EditError, Fields, Flow, FlowView, read_fields};
+use super::{ComponentCheck, EditError, Fields, Flow, FlowView, read_fields};
 use crate::identity::Caller;
 use crate::json::are_equal;
 use draft::{Draft, Pointer};
