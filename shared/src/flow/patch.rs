@@ -98,8 +98,9 @@ impl<'a> Operation<'a> {
             return None;
         };
         let text = |name: &str| -> Option<String> { serde_json::from_str(fields.get(name)?.get()).ok() };
-        let op = text("op").unwrap_or_default();
-        if !OPS.contains(&op.as_str()) {
+        let op = text("op");
+        let op = op.as_deref().unwrap_or("");
+        if !OPS.contains(&op) {
             lack("/op", "requires an op: add, remove, replace, move, copy or test");
         }
         let mut pointer = |name: &str| {
@@ -110,12 +111,12 @@ impl<'a> Operation<'a> {
             pointer
         };
         let path = pointer("path");
-        let from = if matches!(op.as_str(), "move" | "copy") { pointer("from") } else { None };
+        let from = if matches!(op, "move" | "copy") { pointer("from") } else { None };
         let value = fields.get("value").copied();
-        if value.is_none() && matches!(op.as_str(), "add" | "replace" | "test") {
+        if value.is_none() && matches!(op, "add" | "replace" | "test") {
             lack("/value", "requires a value");
         }
-        let act = match op.as_str() {
+        let act = match op {
             "add" => Act::Add(value?),
             "remove" => Act::Remove,
             "replace" => Act::Replace(value?),
