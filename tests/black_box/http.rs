@@ -205,7 +205,7 @@ async fn references_lead_back_to_where_they_were_made() {
     let token = api.token("anna", "acme", ALL);
     // Any twelve characters are an id.
     for (number, id) in ["a?b#c%d&e/f+", "\"<b>\\c d{é|x", "%2Fc%25d&e;f"].into_iter().enumerate() {
-        let encoded: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = id.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
         let path = format!("/flows/{encoded}");
         let only_new = [("content-type", "application/json"), ("if-none-match", "*")];
         let created = api.send_raw("PUT", &path, &token, &only_new, complete_flow("x").to_string()).await;

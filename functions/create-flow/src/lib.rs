@@ -17,16 +17,19 @@ use shared::identity::{Caller, Permission};
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let intent = Intent::of(&request, &caller)?;
+    let body = read_body(&request)?;
+    if matches!(body, Body::Array(_)) && !caller.may(Permission::Bulk) {
+        return Err(Problem::MissingPermission("User is missing permission for bulk operations"));
+    }
     // What is at this path is the list of flows.
-    let is_true = Conditions::of(&request)?.check(Present::Untagged);
-    match read_body(&request)? {
+    Conditions::of(&request)?.check(Present::Untagged)?;
+    match body {
         Body::Object(fields) => {
-            is_true?;
             let respond = |flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
             let effect = intent.effect(&app.store, &respond).await?;
             effect.answer(&create(app, &caller, fields, &effect).await?)
         }
-        Body::Array(items) => create_many(app, &request, &caller, (&intent, is_true), items).await,
+        Body::Array(items) => create_many(app, &request, &caller, &intent, items).await,
     }
 }
 
@@ -47,16 +50,12 @@ async fn create_many(
     app: &App,
     request: &Request,
     caller: &Caller,
-    (intent, is_true): (&Intent, Result<(), Problem>),
+    intent: &Intent,
     items: Vec<&RawValue>,
 ) -> Result<Response, Problem> {
-    if !caller.may(Permission::Bulk) {
-        return Err(Problem::MissingPermission("User is missing permission for bulk operations"));
-    }
     if items.len() > MAX_BULK_WRITE {
         return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
     }
-    is_true?;
     let deadline = Deadline::of(request).of_parts();
     let respond = &|flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
     let parts = &intent.parts(&app.store).await?;
