@@ -79,6 +79,7 @@ async fn functions_touch_all_partitions_that_they_may_and_no_others() {
             &token,
             json!({"owners": [{"id": "anna", "type": "USER"}, {"id": "bert", "type": "USER"}]}),
         ),
+        ("update-secret", "PATCH /secrets/{id}", &token, json!({"owners": [{"id": "anna", "type": "USER"}]})),
         ("delete-secret", "DELETE /secrets/{id}", &token, Value::Null),
         ("check-health", "GET /healthcheck", &token, Value::Null),
     ] {

@@ -1,7 +1,6 @@
 //! `PATCH /flows/bulk`
 
 use lambda_http::http::StatusCode;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::api::{
     App, Body, Conditions, Deadline, Effect, FlowPatch, Intent, MAX_BULK_WRITE, Part, Precondition, Present,
@@ -63,7 +62,7 @@ async fn update(
 ) -> Result<Flow, Problem> {
     let fields = item.ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
     let id = fields.get("id").copied().map(RawValue::get).ok_or(Problem::InvalidId)?;
-    let text = serde_json::from_str::<Value>(id)?.as_str().map_or_else(|| id.to_owned(), Into::into);
+    let text = serde_json::from_str::<String>(id).unwrap_or_else(|_| id.to_owned());
     let wording = Wording::Item(text.chars().take(64).collect());
     let id: FlowId = text.parse().map_err(|_| Problem::FlowNotFound(wording.clone()))?;
     let changes = FlowPatch::Members(fields);

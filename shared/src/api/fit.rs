@@ -150,7 +150,7 @@ mod tests {
         let failed = format!(r#"{{"errors":[{}]}}"#, vec![warning.as_str(); 100].join(","));
         let told = |parts: &str| format!(r#"{{"data":[{parts}],"meta":{meta}}}"#);
         let fitting = fitted(answer(told(&format!("{flow},{failed},null")))).unwrap();
-        let [flow_of, rest] = body(&fitting).split_at(10 + flow.len()).into();
+        let [flow_of, rest] = body(&fitting).split_at(9 + flow.len()).into();
         assert_eq!(flow_of, format!("{{\"data\":[{flow}"));
         let rest: Value =
             serde_json::from_str(&format!("[0{}", &rest[..rest.find(",\"meta\"").unwrap()])).unwrap();

@@ -266,7 +266,10 @@ where
     let failures = Failures::default();
     let noted = &failures;
     let work = ids.into_iter().enumerate().map(|(index, id)| async move {
-        let sent: Value = serde_json::from_str(id.get()).unwrap_or_default();
+        // What is no scalar is no id, and is not repeated.
+        let is_scalar = !id.get().starts_with(['[', '{']);
+        let sent: Value =
+            if is_scalar { serde_json::from_str(id.get()).unwrap_or_default() } else { Value::Null };
         let result = match sent.as_str().and_then(|id| id.parse().ok()) {
             Some(id) => {
                 let work = async { control(id, parts.effect(&app.store, index, &run_answer).await?).await };

@@ -583,9 +583,12 @@ impl From<AuthError> for Problem {
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
-            PatchError::NotApplicable { message, pointer } => {
-                Self::PatchNotApplicable(Fault { message, reason: "patch.not_applicable", pointer, help: None })
-            }
+            PatchError::NotApplicable { message, pointer } => Self::PatchNotApplicable(Fault {
+                message,
+                reason: "patch.not_applicable",
+                pointer,
+                help: None,
+            }),
             PatchError::TooLarge => Self::TooLarge,
             PatchError::Edit(error) => error.into(),
         }

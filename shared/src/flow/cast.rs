@@ -118,10 +118,10 @@ impl<'a> Reader<'a, '_> {
             "null" => Field::Null,
             "Array" => {
                 let elements = serde_json::from_str(raw.get()).unwrap_or_default();
-                Field::Value(Elements { list: name.to_owned(), elements, is_bare: false })
+                Field::Value(Elements { list: name.to_owned(), raw: elements, is_bare: false })
             }
             "Object" if wrap => {
-                Field::Value(Elements { list: name.to_owned(), elements: vec![raw], is_bare: true })
+                Field::Value(Elements { list: name.to_owned(), raw: vec![raw], is_bare: true })
             }
             _ => {
                 self.fault(name, "cast", cast_error("embedded", raw, name, Some("ObjectParameterError")));
@@ -154,24 +154,24 @@ impl<'a> Reader<'a, '_> {
 #[derive(Default)]
 pub(super) struct Elements<'a> {
     list: String,
-    elements: Vec<&'a RawValue>,
+    raw: Vec<&'a RawValue>,
     /// Whether the only one is not in an array.
     is_bare: bool,
 }
 
 impl<'a> Elements<'a> {
     pub(super) const fn len(&self) -> usize {
-        self.elements.len()
+        self.raw.len()
     }
 
     /// The bytes of each.
     pub(super) fn sizes(&self) -> impl Iterator<Item = usize> {
-        self.elements.iter().map(|element| element.get().len())
+        self.raw.iter().map(|element| element.get().len())
     }
 
     pub(super) fn with_places(self) -> impl Iterator<Item = (String, &'a RawValue)> {
-        let Self { list, elements, is_bare } = self;
-        elements.into_iter().enumerate().map(move |(index, element)| {
+        let Self { list, raw, is_bare } = self;
+        raw.into_iter().enumerate().map(move |(index, element)| {
             (if is_bare { list.clone() } else { format!("{list}/{index}") }, element)
         })
     }

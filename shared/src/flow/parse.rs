@@ -2,6 +2,7 @@
 //! upstream's clients know them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use serde_json::value::RawValue;
 
@@ -209,15 +210,19 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec
 fn read_nodes(graph: &mut Reader<'_, '_>, elements: Elements<'_>, check: ComponentCheck) -> Vec<Node> {
     // Room for all at once: while they grow, lists and sets are there twice.
     let most = elements.sizes().filter(|bytes| *bytes >= SMALLEST_NODE).count();
-    let mut ids = HashSet::with_capacity(most);
-    let mut nodes = Vec::with_capacity(most);
+    // Of each id the hash: that another one has the same is looked at.
+    let (hashes, mut seen) = (RandomState::new(), HashSet::with_capacity(most));
+    let mut nodes: Vec<Node> = Vec::with_capacity(most);
     for (place, raw) in elements.with_places() {
         // Nobody reads more; and a body of a megabyte can have a million.
         if graph.faults.len() > MAX_FAULTS {
             break;
         }
         let node = read_node(graph, &place, raw, check).unwrap_or_default();
-        if !node.id.is_empty() && !ids.insert(node.id.clone()) {
+        if !node.id.is_empty()
+            && !seen.insert(hashes.hash_one(&node.id))
+            && nodes.iter().any(|other: &Node| other.id == node.id)
+        {
             let message = format!("Flow node id \"{}\" is used more than once.", shorten(&node.id));
             graph.fault(&format!("{place}/id"), "node.id.duplicate", message);
         }
