@@ -1,7 +1,12 @@
 //! What a request takes of memory, and its answer of the room that there is, whatever its body is. A program of
 //! its own, because its allocator counts.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod bodies;
 mod functions;
@@ -41,7 +46,7 @@ fn check(functions: &Functions, route: usize, body: &str) -> Result<(), String> 
     let of = format!("{route} {media_type} of {} bytes, {start}…", body.len());
     let share = memory.saturating_sub(FIXED) / body.len().max(1);
     if std::env::var("SHOW").is_ok() {
-        eprintln!("{share:4} {:8} {status} {bytes:8} {of}", memory);
+        eprintln!("{share:4} {memory:8} {status} {bytes:8} {of}");
     }
     if status >= 500 {
         return Err(format!("{status} to {of}"));
