@@ -325,8 +325,8 @@ async fn a_hundred_changes_with_more_to_say_than_fits_are_answered() {
     let answer = api.patch("/flows/bulk", &token, json!(changes)).await;
     assert_eq!(answer.status, 200, "{}", answer.text.chars().take(300).collect::<String>());
     assert!(answer_size(&answer) < LAMBDA_ANSWER_BYTES);
-    let changed = answer.body["data"].as_array().unwrap();
-    assert!(changed.len() == 100 && changed.iter().all(|flow| flow["description"] == "changed"));
+    let flows = answer.body["data"].as_array().unwrap();
+    assert!(flows.len() == 100 && flows.iter().all(|flow| flow["description"] == "changed"));
     let warnings = answer.body["meta"]["warnings"].as_array().unwrap();
     assert_eq!((warnings.len(), &warnings[0]["count"]), (1, &json!(10_100)));
 }
