@@ -314,6 +314,13 @@ async fn a_run_in_the_name_of_a_deleted_user_is_stopped_and_says_why() {
     stack.invoke_later(FUNCTION, Duration::from_mins(1)).await;
     assert_eq!(stack.sequence(&ids[0]).await, sequence, "once");
     stack.deliver("on-flow-status", "flow.stopped", json!({"id": ids[0]})).await.unwrap();
+    // Whose token has not ended yet starts no other run: nobody would look for that one.
+    let (status, refused) =
+        stack.request("start-flow", "POST /flows/{id}/start", &ids[0], &bert, Value::Null).await;
+    assert_eq!((status, &refused["errors"][0]["reason"]), (403, &json!("flow.start.deleted")));
+    let (_, refused) =
+        stack.request("start-flows", "POST /flows/multiple/start", "", &bert, json!([ids[0]])).await;
+    assert_eq!(refused[0]["errors"][0]["reason"], "flow.start.deleted");
     let (status, _) =
         stack.request("start-flow", "POST /flows/{id}/start", &ids[0], &anna, Value::Null).await;
     assert_eq!(status, 200);

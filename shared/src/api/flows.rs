@@ -193,7 +193,11 @@ pub async fn start_flow(
     precondition: &Precondition,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
+    let (seen, is_gone) = app.store.find_for(id, &scope(caller), &caller.sub).await?;
     let decide = |flow: &Flow| {
+        if is_gone {
+            return Err(Problem::CallerGone);
+        }
         let started = flow.start(caller);
         if !matches!(started, Err(StartError::OtherTenant)) {
             // What runs already may be something else than what is to run.
@@ -201,7 +205,7 @@ pub async fn start_flow(
         }
         Ok(started?.into())
     };
-    let changed = change_flow(app, caller, (id, Role::Operator), &Wording::Control, effect, decide).await;
+    let changed = change_seen(app, caller, (seen, Role::Operator), &Wording::Control, effect, decide).await;
     changed.map_err(|problem| match problem {
         // The flow was valid when it was written; since then a secret is gone.
         Problem::InvalidFlow(unknown) => Problem::IncompleteFlow(unknown),

@@ -92,6 +92,9 @@ pub enum Problem {
     /// The flow is of another tenant than the caller, who cannot start it.
     #[error("the flow is of another tenant")]
     OtherTenant,
+    /// The caller was deleted, and its token has not ended yet.
+    #[error("the caller was deleted")]
+    CallerGone,
     /// The flow runs.
     #[error("the flow is not inactive")]
     NotInactive(Status, Wording),
@@ -265,6 +268,7 @@ impl Problem {
             Self::MissingRole(_) | Self::RolesOfOthers(_) => {
                 Kind(StatusCode::FORBIDDEN, "missing-role", "The caller's role in the flow is too low")
             }
+            Self::CallerGone => Kind(StatusCode::FORBIDDEN, "caller-deleted", "The caller was deleted"),
             Self::OtherTenant => Kind(StatusCode::FORBIDDEN, "other-tenant", "The flow is of another tenant"),
             Self::NotInactive(..) => {
                 Kind(StatusCode::CONFLICT, "flow-not-inactive", "The flow is not inactive")
@@ -379,6 +383,9 @@ impl Problem {
                     entry(&format!("This needs the role {role} in the flow"), "flow.role.missing");
                 entry.insert("role".into(), role.as_str().into());
                 vec![entry]
+            }
+            Self::CallerGone => {
+                vec![entry("Who has been deleted cannot start a flow", "flow.start.deleted")]
             }
             Self::OtherTenant => {
                 vec![entry("Only users of the flow's tenant can start it", "flow.start.tenant")]

@@ -491,7 +491,7 @@ impl Flow {
         let mut next = self.next(Actor::platform());
         if self.repeats < MAX_REPEATS {
             next.repeats += 1;
-            next.announced_at = Some(now);
+            next.announced_at = Some(Timestamp::now());
             return Some(next);
         }
         let order = if self.status == Status::Starting { "start" } else { "stop" };

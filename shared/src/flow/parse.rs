@@ -193,12 +193,16 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec
         Field::Absent => Field::Value(Vec::new()),
         Field::Null => Field::Null,
         Field::Value(edges) => {
-            let edges = edges.with_places().map(|(place, raw)| {
+            let mut read = Vec::new();
+            for (place, raw) in edges.with_places() {
+                if graph.faults.len() > MAX_FAULTS {
+                    break;
+                }
                 let edge = read_edge(&mut graph, &place, raw);
                 edge_places.push(edge.is_some().then_some(place));
-                edge.unwrap_or_default()
-            });
-            Field::Value(edges.collect())
+                read.push(edge.unwrap_or_default());
+            }
+            Field::Value(read)
         }
     };
     if several && graph.faults.len() == before && edges.value().is_none_or(Vec::is_empty) {
@@ -283,6 +287,7 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
+    let before = reader.faults.len();
     let owners = owners.with_places().filter_map(|(place, raw)| {
         let mut reader = reader.element("owners", &place, raw)?;
         let kind =
@@ -304,6 +309,8 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
         }
         distinct.push(owner);
         if distinct.len() > MAX_OWNERS {
+            // What is wrong with each of too many is not worth knowing.
+            reader.faults.truncate(before);
             reader.faults.push(too_many_owners());
             return Vec::new();
         }

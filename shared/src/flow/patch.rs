@@ -442,7 +442,8 @@ mod tests {
             let done = apply(&mut draft, &operations);
             let mut patched = document;
             let patch: json_patch::Patch = serde_json::from_value(patch.into()).unwrap();
-            match json_patch::patch(&mut patched, &patch) {
+            // The other one undoes what it has done when it fails, which is not what is compared.
+            match json_patch::patch_unsafe(&mut patched, &patch) {
                 Ok(()) => {
                     prop_assert!(done.is_ok(), "{:?}", done);
                     prop_assert_eq!(serde_json::from_str::<Value>(&draft.to_text()).unwrap(), patched);

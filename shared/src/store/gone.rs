@@ -7,9 +7,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use super::item::{read, with_key};
-use super::{Error, Item, Store, Written, error, keys, passed};
+use super::item::{self, Head, read, read_head, with_key};
+use super::{Error, Item, Scope, Store, Written, error, keys, passed};
 use crate::flow::{Fault, Flow, FlowId, Timestamp};
+use crate::identity::OwnerKind;
 use crate::secrets::{OwnerType, Secret, SecretOwner};
 
 /// For how long nobody can make a deleted user or tenant an owner: longer than an identity provider lets
@@ -152,6 +153,28 @@ impl Store {
         let items = self.batch_items(keys, None).await?.into_iter().map(read::<Gone>);
         let found = items.collect::<Result<Vec<_>, _>>()?.into_iter();
         Ok(found.filter(|gone| gone.expires_at > now).map(|gone| (gone.kind, gone.id)).collect())
+    }
+
+    /// The flow, if there is one in this scope, and whether this user is gone, who could otherwise start a run that
+    /// nobody ends: those who are gone are looked for among the runs once more, and not again. One call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn find_for(
+        &self,
+        id: FlowId,
+        scope: &Scope,
+        user: &str,
+    ) -> Result<(Option<Flow>, bool), Error> {
+        let (mut head, mut gone) = (None, None);
+        let keys = vec![item::head_key(id), keys::gone(OwnerKind::User.as_str(), user)];
+        let head_key = item::head_key(id);
+        for item in self.batch_items(keys, None).await? {
+            *(if item.get("pk") == head_key.get("pk") { &mut head } else { &mut gone }) = Some(item);
+        }
+        let flow = head.filter(|head| scope.contains_head(head)).map(read_head).transpose()?;
+        let gone = gone.map(read::<Gone>).transpose()?;
+        Ok((flow.and_then(Head::live), gone.is_some_and(|gone| gone.expires_at > Timestamp::now().seconds())))
     }
 
     /// Whether a change of a flow makes nobody an owner who is gone. It is read before the write and not held
