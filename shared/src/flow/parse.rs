@@ -288,34 +288,39 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
     let Field::Value(owners) = reader.elements("owners", false) else { return Vec::new() };
     let before = reader.faults.len();
-    let owners = owners.with_places().filter_map(|(place, raw)| {
-        let mut reader = reader.element("owners", &place, raw)?;
-        let kind =
-            required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
-        let id = required(&mut reader, "id", "owner.id.required", "Flow owners require an id.", MAX_TEXT);
-        let name = reader.string("role", MAX_TEXT);
-        let role = name.value().and_then(|name| Role::of(name));
-        if name.value().is_some() && role.is_none() {
-            let message = format!("Owners have one of these roles: {}.", Role::NAMES);
-            reader.fault("role", "owner.role.unknown", message);
+    let (mut read, mut distinct) = (Vec::new(), Vec::<usize>::new());
+    for (place, raw) in owners.with_places() {
+        if reader.faults.len() > MAX_FAULTS {
+            break;
         }
-        Some(Owner { id, kind, role })
-    });
-    let owners: Vec<_> = owners.collect();
-    let mut distinct: Vec<&Owner> = Vec::new();
-    for owner in &owners {
-        if distinct.iter().any(|known| known.is_same(owner)) {
-            continue;
+        let Some(owner) = read_owner(reader, &place, raw) else { continue };
+        let is_new =
+            distinct.iter().filter_map(|index| read.get(*index)).all(|known: &Owner| !known.is_same(&owner));
+        if is_new {
+            distinct.push(read.len());
         }
-        distinct.push(owner);
         if distinct.len() > MAX_OWNERS {
             // What is wrong with each of too many is not worth knowing.
             reader.faults.truncate(before);
             reader.faults.push(too_many_owners());
             return Vec::new();
         }
+        read.push(owner);
     }
-    owners
+    read
+}
+
+fn read_owner(owners: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<Owner> {
+    let mut reader = owners.element("owners", place, raw)?;
+    let kind = required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
+    let id = required(&mut reader, "id", "owner.id.required", "Flow owners require an id.", MAX_TEXT);
+    let name = reader.string("role", MAX_TEXT);
+    let role = name.value().and_then(|name| Role::of(name));
+    if name.value().is_some() && role.is_none() {
+        let message = format!("Owners have one of these roles: {}.", Role::NAMES);
+        reader.fault("role", "owner.role.unknown", message);
+    }
+    Some(Owner { id, kind, role })
 }
 
 pub(super) fn too_many_owners() -> Fault {

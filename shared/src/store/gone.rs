@@ -166,14 +166,13 @@ impl Store {
         scope: &Scope,
         user: &str,
     ) -> Result<(Option<Flow>, bool), Error> {
-        let (mut head, mut gone) = (None, None);
-        let keys = vec![item::head_key(id), keys::gone(OwnerKind::User.as_str(), user)];
-        let head_key = item::head_key(id);
-        for item in self.batch_items(keys, None).await? {
-            *(if item.get("pk") == head_key.get("pk") { &mut head } else { &mut gone }) = Some(item);
-        }
-        let flow = head.filter(|head| scope.contains_head(head)).map(read_head).transpose()?;
-        let gone = gone.map(read::<Gone>).transpose()?;
+        let key = item::head_key(id);
+        let keys = vec![key.clone(), keys::gone(OwnerKind::User.as_str(), user)];
+        let items = self.batch_items(keys, None).await?.into_iter();
+        let (heads, gone): (Vec<_>, Vec<_>) = items.partition(|item| item.get("pk") == key.get("pk"));
+        let head = heads.into_iter().find(|head| scope.contains_head(head));
+        let (flow, gone) =
+            (head.map(read_head).transpose()?, gone.into_iter().next().map(read::<Gone>).transpose()?);
         Ok((flow.and_then(Head::live), gone.is_some_and(|gone| gone.expires_at > Timestamp::now().seconds())))
     }
 
