@@ -17,9 +17,8 @@ use proptest::prelude::*;
 
 /// Bytes of memory for each byte of a body. Only flows of ten thousands of the smallest nodes take more than 20.
 const SHARE: usize = 22;
-/// Of what is read as a tree: standard patches, of which the values are counted, free JSON that is compared with what
-/// is stored, and values of secrets, which are small.
-const SHARE_OF_TREE: usize = 300;
+/// Of what is read as a tree: values of secrets, which have 64 KiB, and standard patches, whose values are counted.
+const SHARE_OF_TREE: usize = 64;
 /// What a request takes besides: its token, its calls, and the buffers of connections.
 const FIXED: usize = 1024 * 1024;
 
@@ -54,8 +53,7 @@ fn check(functions: &Functions, route: usize, body: &str) -> Result<(), String> 
     if bytes > shared::limits::LAMBDA_ANSWER_BYTES {
         return Err(format!("an answer of {bytes} bytes to {of}"));
     }
-    let compares = ["replace-flow", "update-flow", "update-flows"].contains(&function);
-    let is_tree = compares || function.ends_with("secret");
+    let is_tree = function.ends_with("secret") || media_type != "application/json";
     let most = if is_tree { SHARE_OF_TREE } else { SHARE };
     if memory > most * body.len() + FIXED {
         return Err(format!("{memory} bytes of memory, {share} times the body, for {of}"));
