@@ -368,7 +368,7 @@ impl Config {
             client_claim: self.client_claim()?,
             tenant_claim: self.optional("AUTH_TENANT_CLAIM").unwrap_or(defaults.tenant_claim),
             permission_claims: self.names("AUTH_PERMISSION_CLAIMS")?.unwrap_or(defaults.permission_claims),
-            permission_prefix: self.optional("AUTH_PERMISSION_PREFIX"),
+            permission_prefix: self.permission_prefix()?,
             groups: self.groups()?,
             ..defaults
         })
@@ -385,6 +385,17 @@ impl Config {
         Ok(Some(names))
     }
 
+    fn permission_prefix(&self) -> Result<Option<String>, ConfigError> {
+        let name = "AUTH_PERMISSION_PREFIX";
+        match self.optional(name) {
+            // Names have none: it would take nothing off, and let none of them count but in arrays.
+            Some(prefix) if prefix.contains(|letter: char| letter.is_whitespace()) => {
+                Err(ConfigError { name, problem: "has a blank".into() })
+            }
+            prefix => Ok(prefix),
+        }
+    }
+
     fn client_claim(&self) -> Result<Option<&'static str>, ConfigError> {
         match self.optional("AUTH_CLIENT_CLAIM").as_deref() {
             None => Ok(None),
@@ -397,12 +408,12 @@ impl Config {
     }
 
     fn groups(&self) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
-        let groups = self
-            .optional("AUTH_GROUP_PERMISSIONS")
-            .map_or(Ok(BTreeMap::new()), |text| serde_json::from_str(&text));
-        groups.map_err(|_| ConfigError {
+        let Some(text) = self.optional("AUTH_GROUP_PERMISSIONS") else { return Ok(BTreeMap::new()) };
+        let groups: Option<BTreeMap<_, _>> = serde_json::from_str(&text).ok();
+        // Without any, all names would count, as without the setting.
+        groups.filter(|groups| !groups.is_empty()).ok_or(ConfigError {
             name: "AUTH_GROUP_PERMISSIONS",
-            problem: "is no JSON object with a list of permissions for each group".into(),
+            problem: "is no JSON object with a list of permissions for each of one group or more".into(),
         })
     }
 
@@ -423,7 +434,8 @@ fn read_url(url: &str) -> Result<(), ConfigError> {
     let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|prefix| {
         url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
     });
-    if url.starts_with("https://") || loopback {
+    let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
+    if host.is_some_and(|host| !host.is_empty()) || loopback {
         return Ok(());
     }
     Err(ConfigError { name: "AUTH_JWKS_URL", problem: "is not an https URL".into() })
@@ -541,6 +553,8 @@ mod tests {
             ("AUTH_CLIENT_CLAIM", "sub"),
             ("AUTH_GROUP_PERMISSIONS", "editors"),
             ("AUTH_GROUP_PERMISSIONS", "[]"),
+            ("AUTH_GROUP_PERMISSIONS", "{}"),
+            ("AUTH_PERMISSION_PREFIX", " "),
             ("AUTH_GROUP_PERMISSIONS", r#"{"editors": {"flows.read": true}}"#),
             ("AUTH_GROUP_PERMISSIONS", r#"{"editors": [1]}"#),
             ("AUTH_JWKS_CA", "/no/such/file"),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use shared::flow::{FlowId, ObjectId, Status, Timestamp};
+use shared::json::Plain;
 use shared::limits::{EVENTBRIDGE_BYTES, EVENTBRIDGE_ENTRIES, LAMBDA_ASYNCHRONOUS_EVENT_BYTES};
 use tokio::sync::mpsc;
 
@@ -148,7 +149,14 @@ pub async fn deliver(
     orchestrator: bool,
 ) {
     while let Some(text) = arrivals.recv().await {
-        let event: Value = serde_json::from_str(text.get()).unwrap_or_default();
+        let event = match serde_json::from_str(text.get()) {
+            Ok(Plain(event)) => event,
+            Err(error) => {
+                tracing::warn!(error = %error, "event.unreadable");
+                bus.set_aside(text);
+                continue;
+            }
+        };
         if orchestrator {
             orchestrate(bus, &event);
         }

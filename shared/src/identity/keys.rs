@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use super::token::{AuthError, Refusal};
 use crate::flow::Timestamp;
+use crate::json::Plain;
 use crate::telemetry::{self, Metric};
 
 /// Keys are fetched again when they are older, so that a revoked one goes.
@@ -143,12 +144,12 @@ impl KeySet {
     fn parse(text: &[u8]) -> Result<Self, KeyError> {
         #[derive(Deserialize)]
         struct Set {
-            keys: Vec<Value>,
+            keys: Vec<Plain>,
         }
 
         let set: Set = serde_json::from_slice(text).map_err(KeyError::Parse)?;
         let (mut keys, mut passed_over) = (Vec::new(), 0);
-        for jwk in set.keys {
+        for Plain(jwk) in set.keys {
             let (id, kind) = (word(&jwk, "kid"), word(&jwk, "kty"));
             match Key::read(jwk) {
                 Ok(key) => keys.push(Arc::new(key)),

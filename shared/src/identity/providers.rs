@@ -225,6 +225,13 @@ async fn permissions_are_read_where_providers_write_them() {
         (by_default, json!({"permissions": {"all": true}, "roles": 5}), &[]),
         (by_default, json!({"groups": ["all"], "realm_access": {"roles": ["all"]}}), &[]),
         (by_default, json!({"permissions": ["all"]}), &PERMISSIONS),
+        // What `serde_json` has for itself is nothing of a token's.
+        (by_default, json!({"permissions": {"$serde_json::private::RawValue": "[\"all\"]"}}), &[]),
+        (
+            by_default,
+            json!({"any": {"$serde_json::private::RawValue": "{"}, "scp": "flows.read"}),
+            &["flows.read"],
+        ),
         (realm, json!({"realm_access": {"roles": ["flows.read"]}, "scope": "all"}), &["flows.read"]),
         (
             realm,

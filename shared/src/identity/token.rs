@@ -4,13 +4,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, crypto};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Caller;
 use super::keys::{KeyError, KeySource, Keys, algorithm};
 use crate::flow::Timestamp;
+use crate::json::Plain;
 
 /// Clocks may differ by this many seconds.
 const LEEWAY: u64 = 60;
@@ -228,7 +229,8 @@ impl Verifier {
         if !crypto::verify(signature, message.as_bytes(), &key.decoding, algorithm).unwrap_or(false) {
             return Err(Refusal::Signature.into());
         }
-        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Refusal::Form)?;
+        let claims = serde_json::from_slice(&decode(claims)?);
+        let Ok(Plain(Value::Object(claims))) = claims else { return Err(Refusal::Form.into()) };
         self.settings.check(&claims)?;
         Ok(self.settings.caller(&claims)?)
     }
@@ -246,7 +248,13 @@ struct Header {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
-    crit: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+}
+
+/// Whatever it says, `null` too.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl Header {
@@ -260,7 +268,7 @@ impl Header {
         if !matches!(typ.trim_start_matches("application/"), "jwt" | "at+jwt") {
             return Err(Refusal::Typ);
         }
-        if self.crit.is_some() {
+        if self.crit {
             return Err(Refusal::Crit);
         }
         algorithm(&self.alg).ok_or(Refusal::Alg)

@@ -2,6 +2,7 @@
 //! compares JSON does it here.
 
 mod number;
+mod plain;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::mem;
 
 use number::Number;
+pub use plain::Plain;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

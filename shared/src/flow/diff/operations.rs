@@ -1,6 +1,6 @@
 use std::mem;
 
-use serde::Serialize;
+use serde::{Serialize, ser};
 
 use super::pairs::Pairs;
 use super::{below, members};
@@ -11,6 +11,9 @@ use crate::json::Tree;
 const MAX_OPERATIONS: usize = 1000;
 /// The paths of those operations, for the same reason.
 const MAX_PATHS: usize = 256 * 1024;
+
+/// Values and names of both documents: as trees each takes some half a kilobyte, and most functions have 256 MB.
+const MAX_VALUES: usize = 100_000;
 
 /// One operation of a JSON Patch (RFC 6902).
 #[derive(Clone, Serialize)]
@@ -25,10 +28,15 @@ pub struct Operation {
 /// not much larger than the document itself.
 ///
 /// # Errors
-/// When a document cannot be written as JSON.
+/// When a document cannot be written as JSON, or both have too many values.
 pub fn json_patch(from: &Document, to: &Document) -> serde_json::Result<Vec<Operation>> {
-    let read = |document: &Document| Tree::read(&serde_json::to_string(document)?);
-    let (from, to) = (read(from)?, read(to)?);
+    let (from, to) = (serde_json::to_string(from)?, serde_json::to_string(to)?);
+    if count_values(&from) + count_values(&to) > MAX_VALUES {
+        return Err(<serde_json::Error as ser::Error>::custom(
+            "there are more values than are compared as operations",
+        ));
+    }
+    let (from, to) = (Tree::read(&from)?, Tree::read(&to)?);
     let (Tree::Object(from), Tree::Object(to)) = (&from, &to) else { return Ok(Vec::new()) };
     let parts = members(from, to).map(|(name, old, new)| {
         let mut writer = Writer::default();
@@ -46,6 +54,21 @@ pub fn json_patch(from: &Document, to: &Document) -> serde_json::Result<Vec<Oper
         }
     }
     Ok(parts.into_iter().flat_map(|(_, _, operations)| operations).collect())
+}
+
+/// At least as many as there are values and names in JSON.
+fn count_values(json: &str) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (1, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b',' | b':' | b'[' | b'{' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Writes operations, each for the document as those before it have left it.
@@ -268,6 +291,13 @@ mod tests {
     fn nodes(ids: impl IntoIterator<Item = u32>) -> Value {
         let nodes = ids.into_iter().map(|id| json!({"id": format!("n{id}"), "fields": {"id": id}}));
         flow(nodes, &json!({}))
+    }
+
+    #[test]
+    fn documents_of_too_many_values_are_not_read_as_trees() {
+        let of = |count: usize| flow([], &json!({"big": vec![json!({"a,[{": "\",[{\\"}); count]}));
+        assert!(json_patch(&document(&of(5)), &document(&of(MAX_VALUES / 4))).is_ok());
+        assert!(json_patch(&document(&of(5)), &document(&of(MAX_VALUES / 3))).is_err());
     }
 
     #[test]

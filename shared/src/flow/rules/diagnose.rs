@@ -345,7 +345,7 @@ impl<'a> Said<'a> {
         self.say_of("flow.size", |document| {
             let bytes = document.json().map_or(0, str::len);
             (bytes > LARGE_BYTES).then(|| {
-                let message = format!("Flow has {} KiB, near the limit of 1 MiB.", bytes / 1024);
+                let message = format!("Flow has {} KiB, and a body at most 1024.", bytes / 1024);
                 (String::new(), None, message)
             })
         });
@@ -685,7 +685,7 @@ mod tests {
         assert!(said(&with(LARGE_BYTES - 1000)).is_empty());
         assert_eq!(
             said(&with(LARGE_BYTES)),
-            [line("flow.size", "", None, "Flow has 512 KiB, near the limit of 1 MiB.")]
+            [line("flow.size", "", None, "Flow has 512 KiB, and a body at most 1024.")]
         );
     }
 
