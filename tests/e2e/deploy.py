@@ -23,6 +23,7 @@ from pathlib import Path
 import boto3
 
 STACK = "flows"
+ORIGIN = "http://localhost:3001"
 REGION = "eu-central-1"
 ARCHITECTURE = platform.machine().replace("aarch64", "arm64")
 TEMPLATE = Path(".aws-sam/build/template.yaml")
@@ -156,7 +157,7 @@ class Stack:
 
     def deploy(self, *overrides, stack=STACK, env=None):
         parameters = [f"Architecture={ARCHITECTURE}", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}",
-                      "CorsOrigins=http://localhost:3001", *overrides]
+                      f"CorsOrigins={ORIGIN}", *overrides]
         return run("sam", "deploy", "--template", str(TEMPLATE), "--stack-name", stack, "--resolve-s3",
                    "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
                    "--no-progressbar", "--parameter-overrides", *parameters, env=env or self.emulator.env)
@@ -183,9 +184,10 @@ class Stack:
         body = template["Resources"]["Api"]["Properties"]["Body"]
         gateway, api = self.emulator.client("apigatewayv2"), physical["Api"]
         _, cors, _ = body["x-amazon-apigateway-cors"]["Fn::If"]
-        separator, origins = cors.pop("allowOrigins")["Fn::Split"]
+        # What is expanded has the parameter's default, which is none.
+        del cors["allowOrigins"]
         cors = {name[0].upper() + name[1:]: value for name, value in cors.items()}
-        gateway.update_api(ApiId=api, CorsConfiguration={"AllowOrigins": origins.split(separator), **cors})
+        gateway.update_api(ApiId=api, CorsConfiguration={"AllowOrigins": [ORIGIN], **cors})
         for path, methods in body["paths"].items():
             for method, operation in methods.items():
                 uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
