@@ -93,7 +93,10 @@ async fn another_dynamodb_is_asked_in_the_region_of_the_environment_and_heard_in
     let dynamodb = Some(OtherDynamoDb { endpoint, region, table: "flows".into() });
     let error = Server::start(Options { dynamodb, ..Options::default() }).await.err().unwrap().to_string();
     assert!(asked.await.unwrap().contains("/eu-central-1/dynamodb/"));
-    assert_eq!(error, "cannot make the table: HTTP 400; region eu-central-1, as AWS_REGION says");
+    assert_eq!(
+        error,
+        "cannot make the table: HTTP 400; the region is eu-central-1, AWS_REGION names another"
+    );
     // Where nobody listens, that is said.
     let endpoint = "http://127.0.0.1:1".into();
     let dynamodb = Some(OtherDynamoDb { endpoint, region: None, table: "flows".into() });

@@ -102,7 +102,9 @@ async fn numbers_are_kept_as_they_were_sent() {
         // A mask hides it and keeps it.
         let masked = r#"{"value":{"payload":{"account":"***","more":["***","***"]}}}"#;
         let (status, answer) = send(&stack, ROUTES[1], &id, masked).await;
-        assert!(status == 200 && !answer.contains(number), "{number}: {answer}");
+        // Times have such texts too, on some days.
+        let value = answer.split(r#""value":"#).nth(1).and_then(|rest| rest.split(r#""createdAt":"#).next());
+        assert!(status == 200 && value.is_some_and(|value| !value.contains(number)), "{number}: {answer}");
         assert!(raw(&stack, &id).await.contains(&tree), "{number}");
     }
     // The same number in another text is the same value, and the next one that no double tells from it is not.
@@ -153,6 +155,9 @@ async fn no_refusal_repeats_what_was_sent() {
         r#""canary""#,
         r#"["canary"]"#,
         "canary",
+        r#"{"canary": 1, "canary": 2}"#,
+        r#"{"name": "n", "type": "MIXED", "value": {"payload": {"canary": 1, "canary": 2}}}"#,
+        r#"{"data": {"value": {"canary": {"canary": 1, "canary": 2}}}}"#,
         &format!(r#"{{"canary":{}"canary"{}}}"#, "[".repeat(101), "]".repeat(101)),
     ] {
         bodies.push(text.to_owned());

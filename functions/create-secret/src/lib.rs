@@ -2,7 +2,7 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Conditions, Intent, Present, Problem, Request, Response, SecretsApp, read_body, secret_response,
+    Conditions, Intent, Present, Problem, Request, Response, SecretsApp, read_secret, secret_response,
     validation_response,
 };
 use shared::secrets::{Secret, SecretValue};
@@ -16,7 +16,7 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
     let intent = Intent::of(&request, &caller)?;
     let respond =
         |(secret, value): &(Secret, SecretValue)| secret_response(StatusCode::CREATED, secret, value, false);
-    let fields = read_body(&request)?.object()?;
+    let fields = read_secret(&request)?;
     // What is at this path is the list of secrets.
     Conditions::of(&request)?.check(Present::Untagged)?;
     let effect = intent.effect(app.secrets.store(), &respond).await?;

@@ -3,7 +3,7 @@
 use lambda_http::http::StatusCode;
 use shared::api::{
     App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id,
-    flow_response, insert_flow, read_body, replace, scope,
+    flow_response, id_taken, insert_flow, read_body, replace, scope,
 };
 use shared::flow::{Fields, Flow, FlowId, Role, Timestamp};
 use shared::identity::{Caller, Permission};
@@ -50,14 +50,18 @@ async fn create(
     let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {
-            Err(Problem::IdTaken) => {}
+            Err(Problem::IdTaken(_)) => {}
             other => return other.and_then(|()| effect.answer(&flow)),
         }
     }
     let found = app.store.find(id, &scope(caller)).await?;
-    match found.filter(|found| found.document == flow.document) {
-        Some(_) if effect.is_validation() => Err(effect.validated(&[])?),
-        Some(found) => flow_response(app, StatusCode::OK, &found),
-        None => Err(Problem::IdTaken),
+    match found {
+        Some(found) if found.document == flow.document => {
+            if effect.is_validation() {
+                return Err(effect.validated(&[])?);
+            }
+            flow_response(app, StatusCode::OK, &found)
+        }
+        found => Err(id_taken(found.as_ref())),
     }
 }

@@ -2,7 +2,7 @@
 
 use lambda_http::http::StatusCode;
 use shared::api::{
-    Conditions, Deadline, False, Intent, Present, Problem, Request, Response, SecretsApp, read_body,
+    Conditions, Deadline, False, Intent, Present, Problem, Request, Response, SecretsApp, read_secret,
     secret_problem, secret_response, secret_tag, validation_response,
 };
 use shared::identity::Permission;
@@ -17,7 +17,7 @@ pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Prob
     let (caller, id) = app.caller_and_id(&request).await?;
     let intent = Intent::of(&request, &caller)?;
     let conditions = Conditions::of(&request)?;
-    let fields = read_body(&request)?.object()?;
+    let fields = read_secret(&request)?;
     let is_raw = caller.may(Permission::ReadRawSecrets);
     let is_meant = |secret: &Secret, is_in_effect: bool| {
         match conditions.on(Present::Tagged(&secret_tag(secret.sequence, is_raw))) {

@@ -168,7 +168,7 @@ fn refusal(client: &Client, error: &SdkError<CreateTableError>) -> String {
             causes.last().map_or_else(|| other.to_string(), ToString::to_string)
         }
     };
-    format!("{}; region {region}, as AWS_REGION says", said.replace('\n', " "))
+    format!("{}; the region is {region}, AWS_REGION names another", said.replace('\n', " "))
 }
 
 /// Starts EventBridge and SQS.

@@ -39,8 +39,8 @@ pub use conditions::{Conditions, False, Present};
 pub use deadline::{Deadline, time_left};
 pub use effect::{Effect, Intent, Parts};
 pub use flows::{
-    MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, require_role,
-    run_answer, start_flow, stop_flow,
+    MAX_BULK_WRITE, change_flow, change_seen, control_many, id_taken, insert_flow, patch, replace,
+    require_role, run_answer, start_flow, stop_flow,
 };
 pub use list::{list_query, page_response, usage_query};
 pub use parameters::flag;
@@ -51,7 +51,8 @@ pub use respond::{
     validation_response,
 };
 pub use secrets::{
-    SecretsApp, secret_problem, secret_query, secret_response, secret_tag, secrets_response, usages_response,
+    SecretsApp, read_secret, secret_problem, secret_query, secret_response, secret_tag, secrets_response,
+    usages_response,
 };
 pub use serve::{Request, Response, answer, encoded_path, path, serve};
 pub use versions::{

@@ -5,6 +5,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Map;
 
+use super::body::{Body, read_body};
 use super::conditions::tagged;
 use super::cursor;
 use super::list::{flow_cursor, listed, page_meta};
@@ -14,7 +15,7 @@ use super::respond::{body, enveloped};
 use super::warm_up::open;
 use super::{OpenError, Problem, Request, Response, authenticate, id, require, scope};
 use crate::config::Config;
-use crate::flow::{FlowId, SecretId, Status};
+use crate::flow::{Fields, FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
 use crate::secrets::{Secret, SecretError, SecretValue, SecretView, Secrets};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
@@ -85,6 +86,17 @@ pub fn secret_query(request: &Request, caller: &Caller) -> Result<SecretQuery, P
     };
     parameters.check()?;
     Ok(SecretQuery { owners: caller.into(), size, paging })
+}
+
+/// The members of the body of a request. Its refusals repeat nothing of what was sent, so no names either.
+///
+/// # Errors
+/// As [`read_body`]; 400 when it is no object.
+pub fn read_secret(request: &Request) -> Result<Fields<'_>, Problem> {
+    read_body(request).and_then(Body::object).map_err(|problem| match problem {
+        Problem::RepeatedName(_) => Problem::RepeatedName(String::new()),
+        problem => problem,
+    })
 }
 
 /// Which list a cursor belongs to.

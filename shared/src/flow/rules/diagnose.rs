@@ -20,6 +20,8 @@ const MAX_OF_RULE: usize = 100;
 const MAX_DIAGNOSTICS: usize = 1000;
 /// Nodes of a cycle that are named.
 const MAX_NAMED: usize = 10;
+/// What to do with a schedule that cannot be written so that all read it alike.
+const NOT_PORTABLE: &str = "No expression is read alike by both. Use several flows with simpler ones, or turn the rule off where another scheduler runs flows.";
 /// Runs of a schedule that are named.
 const MAX_RUNS: usize = 5;
 /// Half of what a body may be.
@@ -338,7 +340,10 @@ impl<'a> Said<'a> {
             self.say(level, fault);
         }
         if let Some(level) = self.wanted("flow.cron.portable") {
-            let help = schedule.and_then(Schedule::elsewhere).filter(|_| !*never);
+            let help = schedule.and_then(Schedule::elsewhere).filter(|_| !*never).map(|mut help| {
+                help.fix.get_or_insert_with(|| NOT_PORTABLE.into());
+                help
+            });
             let message = "Another scheduler reads the cron expression otherwise.";
             self.say(level, help.map(|help| of_cron(message, "flow.cron.portable", Some(help))));
         }
