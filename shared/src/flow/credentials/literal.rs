@@ -99,8 +99,17 @@ const LABELS: [&str; 13] = [
     "keyValue",
     "parameterKey",
 ];
-const VALUES: [&str; 8] =
-    ["value", "v", "to", "valueValue", "headerValue", "fieldValue", "parameterValue", "default"];
+const VALUES: [&str; 9] = [
+    "value",
+    "v",
+    "to",
+    "stringValue",
+    "valueValue",
+    "headerValue",
+    "fieldValue",
+    "parameterValue",
+    "default",
+];
 
 /// Parts of texts that stand for a value: of expressions, and of what is to be filled in.
 const EXPRESSIONS: [&str; 8] = ["{{", "${", "{%", "<%", "#{", "@{", "$(", "%("];
@@ -202,14 +211,14 @@ const PREFIXES: [(&str, usize); 46] = [
     ("lsv2_pt_", 32),
 ];
 
-/// Hosts, and how paths begin there, of addresses that let everybody in who knows them.
-const ADDRESSES: [(&str, &str); 6] = [
-    ("hooks.slack.com", "/services/"),
-    ("discord.com", "/api/webhooks/"),
-    ("discordapp.com", "/api/webhooks/"),
-    (".webhook.office.com", "/webhookb2/"),
-    ("maker.ifttt.com", "/trigger/"),
-    ("chat.googleapis.com", "/v1/spaces/"),
+/// Ends of hosts, and how paths begin there, of addresses that let everybody in who knows them.
+const ADDRESSES: [&str; 6] = [
+    "hooks.slack.com/services/",
+    "discord.com/api/webhooks/",
+    "discordapp.com/api/webhooks/",
+    ".webhook.office.com/webhookb2/",
+    "maker.ifttt.com/trigger/",
+    "chat.googleapis.com/v1/spaces/",
 ];
 
 /// With and without padding.
@@ -613,10 +622,11 @@ fn lets_in(rest: &str) -> bool {
     let password = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
     password.is_some_and(|(_, password)| {
         !password.is_empty() && !password.contains(['{', '}', '[', ']', '*']) && !stands_for_another(password)
-    }) || ADDRESSES.iter().any(|(host, start)| {
+    }) || ADDRESSES.iter().any(|known| {
+        let (host, start) = known.split_at(known.find('/').unwrap_or_default());
         let secret = path.strip_prefix(start).filter(|_| authority.ends_with(host));
-        let is_secret = |part: &str| part.len() >= 20 && is_random(part);
-        secret.is_some_and(|secret| secret.split(['/', '?', '&', '=', '"', '\'', ' ']).any(is_secret))
+        let mut parts = secret.into_iter().flat_map(|secret| secret.split(|c| "/?&=\"' ".contains(c)));
+        parts.any(|part| part.len() >= 20 && is_random(part))
     })
 }
 
