@@ -1,6 +1,6 @@
 //! How well credentials are found. The corpus is `fields` of nodes, as four families of flows have them (n8n, Node-RED,
-//! Step Functions and Kestra, elastic.io), all invented. `held_out.json` was written before the rules, and they were
-//! not tried on it; `tuned.json` is what they were made with.
+//! Step Functions and Kestra, elastic.io), all invented. `held_out.json` was written before the rules, and none was
+//! changed for it; `tuned.json` is what they were made with.
 //!
 //! A text that begins with `!` is a credential, and every other value is none. What is random in them is put in when a
 //! test runs, so that no scanner takes the files for a leak: `‹16A›` stands for 16 random capitals and digits 2 to 7,
@@ -8,12 +8,17 @@
 //! digits, `‹u:p›` for the Base64 of a user and a password.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::tests::found;
+
+/// Both halves, by name.
+pub(super) const CORPUS: [(&str, &str); 2] =
+    [("held_out", include_str!("held_out.json")), ("tuned", include_str!("tuned.json"))];
 
 /// How often each node is looked at, with other random characters each time.
 const TIMES: u32 = 20;
@@ -54,17 +59,19 @@ impl Random {
     }
 }
 
+/// What was found in a half of the corpus, over all times.
 #[derive(Default)]
-struct Rates {
+pub(super) struct Rates {
     values: u32,
     credentials: u32,
     found: u32,
     alarms: u32,
-    wrong: BTreeSet<String>,
+    /// What was missed, or was no credential, at least once.
+    pub(super) wrong: BTreeSet<String>,
 }
 
 impl Rates {
-    fn of(corpus: &str) -> Self {
+    pub(super) fn of(corpus: &str) -> Self {
         let nodes: Vec<Value> = serde_json::from_str(corpus).unwrap();
         let mut rates = Self::default();
         let mut random = Random(1);
@@ -83,12 +90,23 @@ impl Rates {
         rates
     }
 
-    fn precision(&self) -> f64 {
+    pub(super) fn precision(&self) -> f64 {
         f64::from(self.found) / f64::from(self.found + self.alarms)
     }
 
-    fn recall(&self) -> f64 {
+    pub(super) fn recall(&self) -> f64 {
         f64::from(self.found) / f64::from(self.credentials)
+    }
+}
+
+impl fmt::Display for Rates {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (values, credentials) = (self.values / TIMES, self.credentials / TIMES);
+        let (precision, recall) = (100.0 * self.precision(), 100.0 * self.recall());
+        write!(
+            formatter,
+            "{values} values, {credentials} of them credentials; precision {precision:.1} %, recall {recall:.1} %"
+        )
     }
 }
 
@@ -118,24 +136,5 @@ fn prepare(value: &mut Value, pointer: &str, random: &mut Random, credentials: &
             1
         }
         _ => 1,
-    }
-}
-
-/// The rates that docs/secrets.md tells.
-#[test]
-fn of_ten_warnings_eight_are_right_and_of_ten_credentials_eight_are_found() {
-    for (name, corpus) in [("held_out", include_str!("held_out.json")), ("tuned", include_str!("tuned.json"))]
-    {
-        let rates = Rates::of(corpus);
-        let (precision, recall) = (rates.precision(), rates.recall());
-        let told = format!(
-            "{name}.json: {} values, {} of them credentials; precision {:.1} %, recall {:.1} %",
-            rates.values / TIMES,
-            rates.credentials / TIMES,
-            100.0 * precision,
-            100.0 * recall
-        );
-        println!("{told}");
-        assert!(precision >= 0.8 && recall >= 0.8, "{told}; wrong at least once: {:#?}", rates.wrong);
     }
 }
