@@ -94,7 +94,7 @@ mod corpus;
 mod tests {
     use serde_json::{Value, json};
 
-    use super::corpus::{CORPUS, Rates};
+    use super::corpus::Rates;
     use super::*;
     use crate::flow::{ComponentCheck, Role, read_fields};
     use crate::identity::Caller;
@@ -220,7 +220,10 @@ mod tests {
     /// The rates that docs/secrets.md tells.
     #[test]
     fn harmless_texts_are_left_alone_and_credentials_are_found() {
-        for (name, corpus) in CORPUS {
+        for (name, corpus) in [
+            ("held_out", include_str!("credentials/held_out.json")),
+            ("tuned", include_str!("credentials/tuned.json")),
+        ] {
             let rates = Rates::of(corpus);
             println!("{name}.json: {rates}");
             let is_good = rates.precision() >= 0.8 && rates.recall() >= 0.8;

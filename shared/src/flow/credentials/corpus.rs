@@ -16,10 +16,6 @@ use serde_json::Value;
 
 use super::tests::found;
 
-/// Both halves, by name.
-pub(super) const CORPUS: [(&str, &str); 2] =
-    [("held_out", include_str!("held_out.json")), ("tuned", include_str!("tuned.json"))];
-
 /// How often each node is looked at, with other random characters each time.
 const TIMES: u32 = 20;
 
