@@ -553,7 +553,7 @@ async fn a_refusal_of_a_write_has_the_rules_that_are_errors_here_beside_what_is_
     let token = api.token("anna", "acme", ALL);
     let id = api.post("/flows", &token, complete_flow("x")).await.id();
     let path = format!("/flows/{id}");
-    let fields = json!({"password": "p"});
+    let fields = json!({"password": "hunter2"});
     let graph = json!({
         "nodes": [{"id": "a", "fields": fields}, {"id": "b"}],
         "edges": [{"source": "a", "target": "a"}, {"source": "a", "target": "nobody"}],

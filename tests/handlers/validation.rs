@@ -41,7 +41,7 @@ async fn everything_there_is_to_say_about_a_flow_is_said_at_once() {
     let mut body = complete_flow("x");
     body["cron"] = json!("0 12 * * *");
     body["graph"]["nodes"] = json!([
-        {"id": "a", "function": "f", "fields": {"password": "p"}},
+        {"id": "a", "function": "f", "fields": {"password": "hunter2"}},
         {"id": "b", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f", "credentials_id": "5ca5c44c187c040010a9bb8b"},
         {"id": "c", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"},
     ]);
@@ -216,7 +216,7 @@ async fn what_can_still_be_looked_at_is_looked_at() {
         "owners": [{"id": "globex", "type": "tenant"}],
         "graph": {
             "nodes": [
-                {"id": "a", "componentId": "zz", "fields": {"password": "p"}}, 7,
+                {"id": "a", "componentId": "zz", "fields": {"password": "hunter2"}}, 7,
                 {"id": "b", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f", "credentials_id": "5ca5c44c187c040010a9bb8b"},
             ],
             "edges": [

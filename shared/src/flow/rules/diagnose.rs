@@ -461,7 +461,7 @@ mod tests {
         let document = document(&json!({
             "cron": "0 6 * * *",
             "graph": {
-                "nodes": [{"id": "a", "fields": {"list": [{"token": "x"}]}}, {"id": "b", "function": "f"}],
+                "nodes": [{"id": "a", "fields": {"list": [{"pwd": "hunter2"}]}}, {"id": "b", "function": "f"}],
                 "edges": [{"source": "a", "target": "b"}],
             },
         }));
@@ -476,7 +476,7 @@ mod tests {
                 ("node.function.required", "/graph/nodes/0/function", Some("a")),
                 ("node.componentId.required", "/graph/nodes/0/componentId", Some("a")),
                 ("node.componentId.required", "/graph/nodes/1/componentId", Some("b")),
-                ("node.fields.credential", "/graph/nodes/0/fields/list/0/token", Some("a")),
+                ("node.fields.credential", "/graph/nodes/0/fields/list/0/pwd", Some("a")),
                 ("flow.cron.schedule", "/cron", None),
             ]
         );
@@ -698,7 +698,7 @@ mod tests {
     fn so_much_is_said_and_no_more() {
         let mut body = json!({"graph": {"nodes": [], "edges": []}});
         for node in 0..500 {
-            let fields = json!({"token": "x"});
+            let fields = json!({"password": "hunter2"});
             body["graph"]["nodes"]
                 .as_array_mut()
                 .unwrap()
