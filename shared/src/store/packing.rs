@@ -46,7 +46,8 @@ pub(super) fn unpack(frame: &[u8]) -> Result<Vec<u8>, Error> {
     // would tidy up with every document.
     let size = get_frame_content_size(frame).ok().flatten().and_then(|size| size.try_into().ok());
     let size = size.unwrap_or(MAX_UNPACKED_BYTES).min(MAX_UNPACKED_BYTES);
-    let json = Decompressor::with_prepared_dictionary(&DECODER).and_then(|mut with| with.decompress(frame, size));
+    let json =
+        Decompressor::with_prepared_dictionary(&DECODER).and_then(|mut with| with.decompress(frame, size));
     json.map_err(|error| Error::Unreadable(error.into()))
 }
 
@@ -129,7 +130,10 @@ mod tests {
         third[5] = 3;
         for (packed, number) in [(first, 1), (third.as_slice(), 3)] {
             let Err(Error::Unreadable(why)) = unpack(packed) else { panic!("unpacked {number}") };
-            assert_eq!(why.to_string(), format!("compressed with dictionary {number}, and this version has 2"));
+            assert_eq!(
+                why.to_string(),
+                format!("compressed with dictionary {number}, and this version has 2")
+            );
         }
     }
 }
