@@ -8,7 +8,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 # What the functions need to read a head.
-HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "updatedAt", "changedAt", "actor"}
+HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "changedAt", "actor"}
 # Consumers drop events with a lower sequence than they know. How far a flow had come whose head is
 # lost nobody knows; gaps do no harm.
 GAP = 1000
@@ -71,6 +71,7 @@ def unchanged(live):
 def put_back(dynamodb, table, then, live):
     """Head and rows as they were then, all or nothing, but not running: that run is over."""
     head = {name: value for name, value in then.head.items() if name not in RUN}
+    author, updated = head.pop("author", head["actor"]), head.pop("updatedAt", head["changedAt"])
     head["status"] = {"S": "inactive"}
     head["sequence"] = {"N": str(max(then.number("sequence"), live.number("sequence")) + GAP)}
     # Another revision is what makes it a change of the document.
@@ -80,6 +81,9 @@ def put_back(dynamodb, table, then, live):
     head["summary"] = {"S": "Put back from a backup"}
     # The platform itself.
     head["actor"] = {"M": {"user": {"S": ""}}}
+    # A head says nothing twice.
+    head |= {"author": author} if author != head["actor"] else {}
+    head |= {"updatedAt": updated} if updated != head["changedAt"] else {}
     rows = [{**row, "status": {"S": "inactive"}} if "status" in row else row for row in then.rows.values()]
     gone = [{"pk": row["pk"], "sk": row["sk"]} for pk, row in live.rows.items() if pk not in then.rows]
     if live.head is not None and not live.is_flow() and not live.is_deleted():

@@ -97,6 +97,7 @@ struct LiveItem {
     orphan: Option<ObjectId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status_reason: Option<String>,
+    /// Unless it is `changed_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status_since: Option<Timestamp>,
     /// Together with the next one the key of [`keys::UNCONFIRMED`]: the shard of a flow that waits.
@@ -107,9 +108,12 @@ struct LiveItem {
     #[serde(default, skip_serializing_if = "is_zero")]
     repeats: u32,
     created_at: Timestamp,
-    updated_at: Timestamp,
+    /// Unless it is `changed_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    updated_at: Option<Timestamp>,
     changed_at: Timestamp,
     actor: Actor,
+    /// Unless it is the actor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     author: Option<Actor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,15 +160,15 @@ pub(super) fn live_item(flow: &Flow) -> Result<Item, Error> {
         started_by: flow.started_by.clone(),
         orphan: flow.orphan,
         status_reason: flow.status_reason.clone(),
-        status_since: Some(flow.status_since),
+        status_since: Some(flow.status_since).filter(|since| *since != flow.changed_at),
         unconfirmed: flow.announced_at.map(|_| Partition::shard_of(flow.id).key()),
         announced_at: flow.announced_at,
         repeats: flow.repeats,
         created_at: flow.created_at,
-        updated_at: flow.updated_at,
+        updated_at: Some(flow.updated_at).filter(|updated| *updated != flow.changed_at),
         changed_at: flow.changed_at,
         actor: flow.actor.clone(),
-        author: Some(flow.author.clone()),
+        author: Some(&flow.author).filter(|author| **author != flow.actor).cloned(),
         summary: flow.summary.clone(),
         deleted_at: flow.deletion.map(|deletion| deletion.at),
         expires_at: flow.deletion.map(|deletion| deletion.expires_at.seconds()),
@@ -236,7 +240,7 @@ pub fn read_head<D: StoredDocument>(item: impl Into<serde_dynamo::Item>) -> Resu
         announced_at: item.announced_at,
         repeats: item.repeats,
         created_at: item.created_at,
-        updated_at: item.updated_at,
+        updated_at: item.updated_at.unwrap_or(item.changed_at),
         changed_at: item.changed_at,
         author: item.author.unwrap_or_else(|| item.actor.clone()),
         actor: item.actor,
@@ -362,6 +366,8 @@ pub(super) fn search_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::flow::{ComponentCheck, Role, ShownDocument, read_fields};
     use crate::identity::Caller;
@@ -393,5 +399,24 @@ mod tests {
             assert_eq!(Scope::Owners(vec![key.clone()]).contains_head(&head), is_owner, "{key}");
         }
         assert!(Scope::All.contains_head(&head));
+    }
+
+    #[test]
+    fn a_head_says_nothing_twice() {
+        let body = serde_json::from_str(r#"{"graph":{"nodes":[{"id":"a"}]}}"#).unwrap();
+        let anna = Caller::new("anna", Some("acme"), []);
+        let mut flow =
+            Flow::create(&anna, read_fields(body).unwrap(), ComponentCheck::AtStart, Role::Owner).unwrap();
+        let said = |flow: &Flow| {
+            let head = live_item(flow).unwrap();
+            let read: Flow = read_head(head.clone()).unwrap().live().unwrap();
+            assert_eq!(&read, flow);
+            ["author", "statusSince", "updatedAt"].map(|name| head.contains_key(name))
+        };
+        assert_eq!(said(&flow), [false; 3]);
+        flow.changed_at = flow.changed_at.plus(Duration::from_secs(1));
+        assert_eq!(said(&flow), [false, true, true]);
+        flow.actor = Actor::platform();
+        assert_eq!(said(&flow), [true; 3]);
     }
 }

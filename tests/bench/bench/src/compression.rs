@@ -16,7 +16,7 @@ use crate::measure::once_more;
 use crate::units;
 use crate::world::World;
 
-const DICTIONARY: &str = "shared/src/store/dictionary-1.txt";
+const DICTIONARY: [&str; 2] = ["shared/src/store/dictionary-2.tables", "shared/src/store/dictionary-2.txt"];
 /// As `shared/src/store/packing.rs` has them; what is packed here is compared with what that has stored.
 const LEVEL: i32 = 4;
 const MAX_UNPACKED_BYTES: usize = 3 * 1024 * 1024;
@@ -79,8 +79,10 @@ struct Packing {
 
 impl Packing {
     fn new(root: &Path, way: Way) -> Result<Self, Error> {
-        let dictionary =
-            if way == Way::Dictionary { std::fs::read(root.join(DICTIONARY))? } else { Vec::new() };
+        let mut dictionary = Vec::new();
+        for file in DICTIONARY.iter().filter(|_| way == Way::Dictionary) {
+            dictionary.extend(std::fs::read(root.join(file))?);
+        }
         let encoder = EncoderDictionary::copy(&dictionary, LEVEL);
         Ok(Self { way, encoder, decoder: DecoderDictionary::copy(&dictionary) })
     }
@@ -117,9 +119,8 @@ impl Compress {
 pub(crate) async fn measure(root: &Path, world: &World) -> Result<Compression, Error> {
     let mut head = world.head_of_new_flow().await?;
     let stored = STANDARD.decode(head["document"]["B"].as_str().ok_or("no document")?)?;
-    // The first byte says with which dictionary.
-    let json = Packing::new(root, Way::Dictionary)?.unpack(stored.get(1..).unwrap_or_default())?;
-    if stored.get(1..) != Some(&Packing::new(root, Way::Dictionary)?.pack(&json)?) {
+    let json = Packing::new(root, Way::Dictionary)?.unpack(&stored)?;
+    if stored != Packing::new(root, Way::Dictionary)?.pack(&json)? {
         return Err(format!("shared/src/store/packing.rs packs otherwise than with level {LEVEL}").into());
     }
     let file = world.folder.path().join("document.json");

@@ -22,6 +22,7 @@ mod money;
 mod page;
 mod prices;
 mod profile;
+mod real_flows;
 mod scenes;
 // What the local server knows of the template, the bench knows too.
 #[path = "../../../../infra/local/src/template.rs"]

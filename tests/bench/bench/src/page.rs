@@ -16,13 +16,16 @@ use crate::limits::Limits;
 use crate::measure::{Instructions, Memory, Spread};
 use crate::money;
 use crate::profile::{self, Profiles};
+use crate::real_flows;
 
 /// Writes the page and its charts.
 pub(crate) fn write(root: &Path, figures: &Figures) -> Result<(), Error> {
     charts::write(&root.join("docs/performance"), figures)?;
     Ok(std::fs::write(
         root.join("docs/performance.md"),
-        figures.page(&levers::read(root)?, &profile::read_all(root)?) + &money::load_section(root),
+        figures.page(&levers::read(root)?, &profile::read_all(root)?)
+            + &real_flows::section(root)?
+            + &money::load_section(root),
     )?)
 }
 
