@@ -242,8 +242,7 @@ async fn what_is_shown_can_be_sent_back_in_every_state() {
     };
     let get =
         async || stack.request("get-flow", "GET /flows/{id}", id, &anna, Value::Null).await.1["data"].clone();
-    let mut shown = Vec::new();
-    shown.push(get().await);
+    let mut shown = vec![get().await];
     order("start").await;
     shown.push(get().await);
     report("flow.started", "").await;
