@@ -501,7 +501,8 @@ mod tests {
         let set = levels(Some("graph.cycle=error,edge.self=off")).unwrap();
         assert_eq!(Ok(&set), "edge.self=off,graph.cycle=error".parse().as_ref());
         let wrong = levels(Some("cast=off")).unwrap_err().to_string();
-        let expected = "RULE_LEVELS has no adjustable rule in \"cast\"; adjustable are edge.self, ";
+        let expected =
+            "RULE_LEVELS has no adjustable rule in \"cast\"; adjustable are member.unknown, edge.self, ";
         assert!(wrong.starts_with(expected), "{wrong}");
     }
 

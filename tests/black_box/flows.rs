@@ -612,3 +612,24 @@ async fn a_cron_expression_is_refused_with_what_is_wrong_and_what_to_write_inste
     assert_eq!((stored.status, &warning["reason"]), (201, &json!("flow.cron.portable")), "{}", stored.text);
     assert_eq!(warning["fix"], "Write `0 0-6,22-23 * * *`.");
 }
+
+#[tokio::test]
+async fn how_bad_an_unknown_member_is_can_be_set() {
+    for (level, status, said) in [("off", 201, false), ("warning", 201, true), ("error", 400, true)] {
+        let settings = vec![("RULE_LEVELS".into(), format!("member.unknown={level}"))];
+        let api = Api::start_local(Options { settings, ..Options::default() }).await;
+        let token = api.token("anna", "acme", ALL);
+        let mut flow = complete_flow("x");
+        flow["graph"]["nodes"][0]["command"] = json!("x");
+        let created = api.post("/flows", &token, flow.clone()).await;
+        let names_it =
+            |text: &str| text.contains(r#""pointer":"/graph/nodes/0/command","reason":"member.unknown""#);
+        assert_eq!((created.status, names_it(&created.text)), (status, said), "{level}: {created:?}");
+        let validated = api.post("/flows/validate", &token, flow.clone()).await;
+        assert_eq!(validated.text.contains("member.unknown"), said, "{level}: {validated:?}");
+        assert_eq!(validated.body["data"]["valid"], status == 201);
+        // For one request it is an error, whatever the level.
+        let strict = api.post("/flows?strict=true", &token, flow).await;
+        assert_eq!((strict.status, names_it(&strict.text)), (400, true), "{level}: {strict:?}");
+    }
+}

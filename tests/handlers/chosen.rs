@@ -159,3 +159,68 @@ async fn times_of_a_flow_never_fall_when_another_clock_was_ahead() {
     done("delete-flow", "DELETE /flows/{id}?purge=true", &root, Value::Null).await;
     head(&["deletedAt"]).await;
 }
+
+#[tokio::test]
+async fn different_texts_are_never_one_id() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let (_, flow) = stack.request("create-flow", "POST /flows", "", &anna, complete_flow("x")).await;
+    let flow = flow["data"]["id"].as_str().unwrap();
+    // 12 characters of more bytes, and fewer characters of 12 bytes.
+    for id in ["éééééééééééé", "éééééé", "ĩĩĩĩĩĩĩĩĩĩĩĩ", "abcdefghijké"] {
+        for (function, route) in [
+            ("get-flow", "GET /flows/{id}"),
+            ("update-flow", "PATCH /flows/{id}"),
+            ("delete-flow", "DELETE /flows/{id}"),
+            ("start-flow", "POST /flows/{id}/start"),
+            ("get-secret", "GET /secrets/{id}"),
+            ("list-versions", "GET /flows/{id}/versions"),
+        ] {
+            let (status, told) = stack.request(function, route, id, &anna, json!({})).await;
+            assert_eq!(
+                (status, &told["errors"][0]["reason"]),
+                (400, &json!("id.invalid")),
+                "{route} {id}: {told}"
+            );
+        }
+        assert_eq!(create(&stack, id, &anna, "x").await.0, 400, "{id}");
+        for member in ["credentials_id", "componentId", "fromTemplate"] {
+            let mut body = complete_flow("x");
+            let holder = if member == "fromTemplate" { &mut body } else { &mut body["graph"]["nodes"][0] };
+            holder[member] = json!(id);
+            let (status, told) = stack.request("create-flow", "POST /flows", "", &anna, body.clone()).await;
+            assert_eq!(
+                (status, &told["errors"][0]["reason"]),
+                (400, &json!("cast")),
+                "{member} {id}: {told}"
+            );
+            let (status, _) = stack.request("update-flow", "PATCH /flows/{id}", flow, &anna, body).await;
+            assert_eq!(status, 400, "{member} {id}");
+        }
+        let encoded = percent(id);
+        let (status, told) = stack
+            .request(
+                "list-flows",
+                &format!("GET /flows?filter[fromTemplate]={encoded}"),
+                "",
+                &anna,
+                Value::Null,
+            )
+            .await;
+        assert_eq!(status, 400, "{id}: {told}");
+        let (_, told) =
+            stack.request("start-flows", "POST /flows/multiple/start", "", &anna, json!([id])).await;
+        assert_eq!(told[0]["errors"][0]["reason"], "id.invalid", "{id}: {told}");
+        let item = json!([{"id": id, "name": "y"}]);
+        let (_, told) = stack.request("update-flows", "PATCH /flows/bulk", "", &anna, item).await;
+        assert_eq!(told["data"][0]["errors"][0]["message"], format!("Flow {id} not found"), "{told}");
+    }
+    let mut body = complete_flow("x");
+    body["fromTemplate"] = json!("abcdefghij~\u{7f}");
+    let (status, told) = stack.request("create-flow", "POST /flows", "", &anna, body).await;
+    assert_eq!((status, &told["data"]["fromTemplate"]), (201, &json!("6162636465666768696a7e7f")), "{told}");
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
+}

@@ -38,5 +38,6 @@ mod stack;
 mod tables;
 mod template;
 mod transactions;
+mod unknown;
 mod validation;
 mod versions;

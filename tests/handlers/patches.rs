@@ -76,6 +76,12 @@ async fn the_operation_that_fails_is_named_by_its_own_number() {
         (1, json!([right, {"op": "remove", "path": "/nowhere"}, change])),
         (3, json!([right, right, change, {"op": "move", "from": "/nowhere", "path": "/name"}])),
         (0, json!([{"op": "add", "path": "/graph/nodes/9", "value": {}}])),
+        // What is no flow any more is what the last operation on the whole has made.
+        (1, json!([right, {"op": "replace", "path": "", "value": 7}])),
+        (
+            2,
+            json!([right, change, {"op": "copy", "from": "/name", "path": ""}, {"op": "test", "path": "", "value": "two"}]),
+        ),
     ] {
         let (code, told) = patch(&stack, &anna, &id, OPERATIONS, operations.clone()).await;
         let entry = &told["errors"][0];

@@ -277,3 +277,57 @@ async fn owners_who_are_gone_and_unknown_secrets_are_told_together() {
         [("node.credentials.unknown", "error", "step_1"), ("owner.deleted", "error", "")]
     );
 }
+
+#[tokio::test]
+async fn of_several_starts_it_is_said_once_which_one_is_started() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let node = |id: String| json!({"id": id, "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"});
+    let edge = |source: String, target: &str| json!({"source": source, "target": target});
+    let write = async |starts: usize, loops: Value| {
+        let mut flow = complete_flow("x");
+        let nodes =
+            std::iter::once(node("end".into())).chain((0..starts).map(|start| node(format!("n{start}"))));
+        let edges = (0..starts).map(|start| edge(format!("n{start}"), "end"));
+        let edges = edges.chain(loops.as_array().unwrap().iter().cloned());
+        flow["graph"] = json!({"nodes": nodes.collect::<Vec<_>>(), "edges": edges.collect::<Vec<_>>()});
+        let (status, created) = stack.request("create-flow", "POST /flows", "", &anna, flow).await;
+        assert_eq!(status, 201, "{created}");
+        let warnings = created["meta"]["warnings"].as_array().unwrap().clone().into_iter();
+        let mut warnings = warnings.filter(|warning| warning["reason"] == "graph.several_starts");
+        let warning = warnings.next().unwrap();
+        assert!(warnings.next().is_none(), "{created}");
+        let [pointer, message] =
+            ["pointer", "message"].map(|name| warning[name].as_str().unwrap().to_owned());
+        (pointer, message)
+    };
+    let told = |pointer: &str, message: &str| (pointer.to_owned(), message.to_owned());
+    assert_eq!(
+        write(3, json!([])).await,
+        told("/graph/nodes/2", "Only node \"n0\" is started. No edge leads to these either: \"n1\", \"n2\".")
+    );
+    // Who looks for the node to start sees any edge that leads to it.
+    assert_eq!(
+        write(2, json!([edge("n0".into(), "n0")])).await,
+        told("/graph/nodes/1", "Only node \"n1\" is started. No edge leads to these either: \"n0\".")
+    );
+    let (pointer, message) = write(1000, json!([])).await;
+    assert_eq!(pointer, "/graph/nodes/2");
+    assert!(message.ends_with(", \"n10\", 989 more.") && message.len() < 200, "{message}");
+}
+
+#[tokio::test]
+async fn a_cycle_that_is_meant_is_told_how_to_be_kept() {
+    let stack = Stack::start().await;
+    let anna = stack.token("anna", "acme", ALL);
+    let mut flow = complete_flow("x");
+    let next = json!({"source": "step_2", "target": "step_1", "config": {"condition": "hasNextPage"}});
+    flow["graph"]["edges"].as_array_mut().unwrap().push(next);
+    let (_, created) = stack.request("create-flow", "POST /flows", "", &anna, flow).await;
+    let warnings = created["meta"]["warnings"].as_array().unwrap();
+    let cycle = warnings.iter().find(|warning| warning["reason"] == "graph.cycle").unwrap();
+    let fix = cycle["fix"].as_str().unwrap();
+    for part in ["condition", "`RULE_LEVELS=graph.cycle=off`", "remove the edge that leads back"] {
+        assert!(fix.contains(part), "{fix}");
+    }
+}

@@ -7,7 +7,7 @@ use shared::api::{
     Response, bulk_response, flow_response, insert_flow, part_prefix, read_body,
 };
 use shared::concurrently;
-use shared::flow::{Fields, Flow, read_fields};
+use shared::flow::{Checks, Fields, Flow, read_fields};
 use shared::identity::{Caller, Permission};
 
 /// Stores a new flow of the caller's, or as many as the body has.
@@ -16,7 +16,7 @@ use shared::identity::{Caller, Permission};
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
-    let intent = Intent::of(&request, &caller)?;
+    let (intent, checks) = (Intent::of(&request, &caller)?, app.checks(&request)?);
     let body = read_body(&request)?;
     if matches!(body, Body::Array(_)) && !caller.may(Permission::Bulk) {
         return Err(Problem::MissingPermission("User is missing permission for bulk operations"));
@@ -27,19 +27,19 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         Body::Object(fields) => {
             let respond = |flow: &Flow| flow_response(app, StatusCode::CREATED, flow);
             let effect = intent.effect(&app.store, &respond).await?;
-            effect.answer(&create(app, &caller, fields, &effect).await?)
+            effect.answer(&create(app, &caller, (fields, checks), &effect).await?)
         }
-        Body::Array(items) => create_many(app, &request, &caller, &intent, items).await,
+        Body::Array(items) => create_many(app, &request, &caller, &intent, (items, checks)).await,
     }
 }
 
 async fn create(
     app: &App,
     caller: &Caller,
-    fields: Fields<'_>,
+    (fields, checks): (Fields<'_>, Checks),
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
-    let flow = Flow::create(caller, fields, app.component_check, app.tenant_role);
+    let flow = Flow::create(caller, fields, checks, app.tenant_role);
     let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     insert_flow(app, &flow, effect).await?;
     Ok(flow)
@@ -51,7 +51,7 @@ async fn create_many(
     request: &Request,
     caller: &Caller,
     intent: &Intent,
-    items: Vec<&RawValue>,
+    (items, checks): (Vec<&RawValue>, Checks),
 ) -> Result<Response, Problem> {
     if items.len() > MAX_BULK_WRITE {
         return Err(Problem::InvalidBody(format!("Expecting at most {MAX_BULK_WRITE} flows")));
@@ -63,7 +63,7 @@ async fn create_many(
         let fields = read_fields(item).ok_or_else(|| Problem::InvalidBody("Expecting an object".into()))?;
         let work = async {
             let effect = parts.effect(&app.store, index, respond).await?;
-            let flow = create(app, caller, fields, &effect).await?;
+            let flow = create(app, caller, (fields, checks), &effect).await?;
             Part::done(app, &flow, &part_prefix(index, true))
         };
         deadline.bound(work).await.map_err(Problem::of_part)

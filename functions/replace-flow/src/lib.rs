@@ -3,9 +3,9 @@
 use lambda_http::http::StatusCode;
 use shared::api::{
     App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id,
-    flow_response, id_taken, insert_flow, read_body, replace, scope,
+    flow_response, id_taken, insert_flow, notes, read_body, replace, scope,
 };
-use shared::flow::{Fields, Flow, FlowId, Role, Timestamp};
+use shared::flow::{Checks, Fields, Flow, FlowId, Role, Timestamp};
 use shared::identity::{Caller, Permission};
 
 /// Replaces a flow by the body; with `If-None-Match: *` stores a new one under the id in the path.
@@ -15,6 +15,7 @@ use shared::identity::{Caller, Permission};
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
+    let checks = app.checks(&request)?;
     let precondition = Precondition::of_change(&request, app)?;
     let fields = read_body(&request)?.object()?;
     let creates = precondition.creates()?;
@@ -22,10 +23,10 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let respond = |flow: &Flow| flow_response(app, status, flow);
     let effect = intent.effect(&app.store, &respond).await?;
     if creates {
-        return create(app, &caller, id, fields, &effect).await;
+        return create(app, &caller, id, (fields, checks), &effect).await;
     }
     let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
-        let next = flow.replaced(&caller, fields.clone(), app.component_check);
+        let next = flow.replaced(&caller, fields.clone(), checks);
         replace(app, flow, next, &precondition)
     });
     match done.await {
@@ -40,13 +41,13 @@ async fn create(
     app: &App,
     caller: &Caller,
     id: FlowId,
-    fields: Fields<'_>,
+    (fields, checks): (Fields<'_>, Checks),
     effect: &Effect<'_, Flow>,
 ) -> Result<Response, Problem> {
     if id.is_ahead(Timestamp::now()) {
         return Err(Problem::FutureId);
     }
-    let flow = Flow::create_as(id, caller, fields, app.component_check, app.tenant_role);
+    let flow = Flow::create_as(id, caller, fields, checks, app.tenant_role);
     let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {
@@ -58,9 +59,9 @@ async fn create(
     match found {
         Some(found) if found.document == flow.document => {
             if effect.is_validation() {
-                return Err(effect.validated(&[])?);
+                return Err(effect.validated(&notes(&flow))?);
             }
-            flow_response(app, StatusCode::OK, &found)
+            flow_response(app, StatusCode::OK, &Flow { notes: flow.notes, ..found })
         }
         found => Err(id_taken(found.as_ref())),
     }

@@ -15,12 +15,13 @@ use shared::identity::Permission;
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
     let (id, intent) = (flow_id(&request)?, Intent::of(&request, &caller)?);
+    let checks = app.checks(&request)?;
     let precondition = Precondition::of_change(&request, app)?;
     let changes = read_patch(&request)?;
     let respond = |flow: &Flow| flow_response(app, StatusCode::OK, flow);
     let effect = intent.effect(&app.store, &respond).await?;
     let done = change_flow(app, &caller, (id, Role::Editor), &Wording::Write, &effect, |flow| {
-        patch(app, &caller, flow, &changes, (&Wording::Write, &precondition))
+        patch(app, &caller, flow, (&changes, checks), (&Wording::Write, &precondition))
     });
     match done.await {
         Ok(flow) => effect.answer(&flow),

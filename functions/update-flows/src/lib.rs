@@ -7,7 +7,7 @@ use shared::api::{
     Problem, Request, Response, Wording, bulk_response, change_flow, flow_response, part_prefix, patch,
     read_body,
 };
-use shared::flow::{Fields, Flow, FlowId, MAX_ANSWER_BYTES, Role, read_fields};
+use shared::flow::{Checks, Fields, Flow, FlowId, MAX_ANSWER_BYTES, Role, read_fields};
 use shared::identity::{Caller, Permission};
 use shared::store::Change;
 
@@ -18,7 +18,7 @@ use shared::store::Change;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Bulk).await?;
-    let intent = Intent::of(&request, &caller)?;
+    let (intent, checks) = (Intent::of(&request, &caller)?, app.checks(&request)?);
     let body = read_body(&request)?;
     let is_array = matches!(body, Body::Array(_));
     let items = match body {
@@ -40,7 +40,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         let mut left = room;
         let work = async {
             let effect = parts.effect(&app.store, index, &respond).await?;
-            let flow = update(app, &caller, item, &mut left, &effect).await?;
+            let flow = update(app, &caller, (item, checks), &mut left, &effect).await?;
             Part::done(app, &flow, &part_prefix(index, is_array))
         };
         let result = Box::pin(deadline.bound(work)).await;
@@ -56,7 +56,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
 async fn update(
     app: &App,
     caller: &Caller,
-    item: Option<Fields<'_>>,
+    (item, checks): (Option<Fields<'_>>, Checks),
     room: &mut usize,
     effect: &Effect<'_, Flow>,
 ) -> Result<Flow, Problem> {
@@ -68,7 +68,7 @@ async fn update(
     let changes = FlowPatch::Members(fields);
     let before = *room;
     let decide = |flow: &Flow| {
-        let change = patch(app, caller, flow, &changes, (&wording, &Precondition::default()))?;
+        let change = patch(app, caller, flow, (&changes, checks), (&wording, &Precondition::default()))?;
         let result = if let Change::Save(next) = &change { next } else { flow };
         *room = before.checked_sub(result.answer_size()).ok_or(Problem::TooLarge)?;
         Ok(change)

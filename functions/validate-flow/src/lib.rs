@@ -1,6 +1,8 @@
 //! `POST /flows/validate`
 
-use shared::api::{App, Problem, Request, Response, diagnostics_of_faults, read_body, validation_response};
+use shared::api::{
+    App, Problem, Request, Response, diagnostics_of_faults, read_body, validation_response, with_notes,
+};
 use shared::flow::{Flow, Invalid, Level, NodeIds, too_large};
 use shared::identity::Permission;
 use shared::store::Error;
@@ -11,13 +13,14 @@ use shared::store::Error;
 /// See [`Problem`].
 pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
     let caller = app.authorize(&request, Permission::Write).await?;
+    let checks = app.checks(&request)?;
     let fields = read_body(&request)?.object()?;
     // Read only when something is wrong: it goes through the body once more.
     let say = |faults: &[_]| diagnostics_of_faults(faults, &NodeIds::read(&fields));
-    let (faults, flow) = match Flow::create(&caller, fields.clone(), app.component_check, app.tenant_role) {
+    let (faults, flow) = match Flow::create(&caller, fields.clone(), checks, app.tenant_role) {
         Ok(flow) => (Vec::new(), flow),
-        Err(Invalid { faults, draft: Some(draft) }) => (faults, Flow::draft(&caller, *draft)),
-        Err(Invalid { faults, draft: None }) => return validation_response(&say(&faults)),
+        Err(Invalid { faults, notes, draft: Some(draft) }) => (faults, Flow::draft(&caller, *draft, notes)),
+        Err(Invalid { faults, draft: None, .. }) => return validation_response(&say(&faults)),
     };
     let mut found = if faults.is_empty() { Vec::new() } else { say(&faults) };
     // No more secrets are asked for than a flow may have.
@@ -29,6 +32,6 @@ pub async fn handle(app: &App, request: Request) -> Result<Response, Problem> {
         Err(Error::TooLarge) => found.extend(say(&[too_large()])),
         Err(error) => return Err(error.into()),
     }
-    found.extend(app.diagnose_beside(&faults, &flow.document, Level::Info));
+    found.extend(with_notes(&flow, app.diagnose_beside(&faults, &flow.document, Level::Info)));
     validation_response(&found)
 }

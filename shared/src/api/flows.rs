@@ -4,14 +4,16 @@ use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::conditions::{Conditions, Present};
-use super::respond::{etag, json as answer, notes, run_response, with_flow_headers};
+use super::respond::{etag, json as answer, run_response, with_flow_headers, with_notes};
 use super::serve::{Failures, request_id};
 use super::{
     App, Deadline, Effect, Intent, Precondition, Problem, Request, Response, Wording, read_body, scope,
 };
 use super::{Body, FlowPatch};
 use crate::concurrently;
-use crate::flow::{Diagnostic, EditError, Fault, Flow, FlowId, Level, PatchError, Role, StartError, Status};
+use crate::flow::{
+    Checks, Diagnostic, EditError, Fault, Flow, FlowId, Level, PatchError, Role, StartError, Status,
+};
 use crate::identity::Caller;
 use crate::store::Change;
 
@@ -62,11 +64,8 @@ pub async fn change_seen(
         let revision = seen.as_ref().map(|flow| flow.revision);
         let flow = app.store.preview(seen, decide).await?.ok_or_else(not_found)?;
         let is_new = Some(flow.revision) != revision;
-        let mut found = notes(&flow);
-        if is_new {
-            found.extend(app.diagnose(&flow.document, Level::Info));
-        }
-        return Err(effect.validated(&found)?);
+        let found = if is_new { app.diagnose(&flow.document, Level::Info) } else { Vec::new() };
+        return Err(effect.validated(&with_notes(&flow, found))?);
     }
     let changed = app.store.change_seen(seen, decide, |flow| effect.receipt(flow)).await;
     match changed.and_then(|flow| flow.ok_or_else(not_found)) {
@@ -95,7 +94,7 @@ pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> R
     check_rules(app, flow)?;
     if effect.is_validation() {
         app.store.check(None, flow).await?;
-        return Err(effect.validated(&app.diagnose(&flow.document, Level::Info))?);
+        return Err(effect.validated(&with_notes(flow, app.diagnose(&flow.document, Level::Info)))?);
     }
     Ok(app.store.insert(flow, effect.receipt(flow)?.as_ref()).await?)
 }
@@ -115,19 +114,17 @@ pub fn patch(
     app: &App,
     caller: &Caller,
     flow: &Flow,
-    patch: &FlowPatch<'_>,
+    (patch, checks): (&FlowPatch<'_>, Checks),
     (wording, precondition): (&Wording, &Precondition),
 ) -> Result<Change, Problem> {
     let next = match patch {
         FlowPatch::Members(fields) => {
-            flow.patch(caller, fields.clone(), app.component_check).map_err(|error| app.refusal(error))
+            flow.patch(caller, fields.clone(), checks).map_err(|error| app.refusal(error))
         }
-        FlowPatch::Standard(patch) => {
-            flow.patched(caller, patch, app.component_check).map_err(|error| match error {
-                PatchError::Edit(error) => app.refusal(error),
-                other => other.into(),
-            })
-        }
+        FlowPatch::Standard(patch) => flow.patched(caller, patch, checks).map_err(|error| match error {
+            PatchError::Edit(error) => app.refusal(error),
+            other => other.into(),
+        }),
     };
     settle(app, flow, next, (wording, precondition))
 }

@@ -27,8 +27,8 @@ use lambda_http::RequestExt;
 
 use crate::config::{Config, ConfigError};
 use crate::flow::{
-    ComponentCheck, CredentialCheck, Diagnostic, EditError, Fault, FinalDocument, FlowId, Invalid, InvalidId,
-    Level, Role, RuleLevels, SecretId, Timestamp,
+    Checks, ComponentCheck, CredentialCheck, Diagnostic, EditError, Fault, FinalDocument, FlowId, Invalid,
+    InvalidId, Level, Role, Rule, RuleLevels, SecretId, Timestamp,
 };
 use crate::identity::{Caller, KeyError, Permission, Verifier};
 use crate::store::{Scope, Store};
@@ -47,8 +47,8 @@ pub use parameters::flag;
 pub use precondition::{Current, Precondition};
 pub use problem::{Problem, Wording};
 pub use respond::{
-    Part, bulk_response, deleted, diagnostics_of_faults, flow_response, json, part_prefix, plain_flow,
-    validation_response,
+    Part, bulk_response, deleted, diagnostics_of_faults, flow_response, json, notes, part_prefix, plain_flow,
+    validation_response, with_notes,
 };
 pub use secrets::{
     SecretsApp, read_secret, secret_problem, secret_query, secret_response, secret_tag, secrets_response,
@@ -117,6 +117,16 @@ impl App {
         })
     }
 
+    /// How the body of this request is read: with `strict=true` what would be dropped is an error.
+    ///
+    /// # Errors
+    /// 400 when the parameter is neither true nor false.
+    pub fn checks(&self, request: &Request) -> Result<Checks, Problem> {
+        let level = || Rule::find("member.unknown").map_or(Level::Warning, |rule| self.rule_levels.of(rule));
+        let unknown = if flag(request, "strict")? { Level::Error } else { level() };
+        Ok(Checks { components: self.component_check, unknown })
+    }
+
     /// What there is to say about a document by the rules of this installation, if it is at least this bad.
     #[must_use]
     pub fn diagnose(&self, document: &FinalDocument, at_least: Level) -> Vec<Diagnostic> {
@@ -141,7 +151,7 @@ impl App {
     #[must_use]
     pub fn refusal(&self, error: impl Into<EditError>) -> Problem {
         match error.into() {
-            EditError::Invalid(Invalid { mut faults, draft }) => {
+            EditError::Invalid(Invalid { mut faults, draft, .. }) => {
                 let more = draft
                     .map(|draft| self.diagnose_beside(&faults, &(*draft).into(), Level::Error))
                     .unwrap_or_default();

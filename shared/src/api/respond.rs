@@ -65,15 +65,27 @@ fn meta(warnings: Vec<Map<String, Value>>) -> Map<String, Value> {
 
 /// What there is to say about a flow that was stored, as entries whose pointers begin with `prefix`.
 fn warnings(app: &App, flow: &Flow, prefix: &str) -> Vec<Map<String, Value>> {
-    let mut diagnostics = notes(flow);
-    diagnostics.extend(app.diagnose(&flow.document, Level::Warning));
+    let diagnostics = with_notes(flow, app.diagnose(&flow.document, Level::Warning));
     let warnings = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Level::Warning);
     warnings.map(|warning| with_prefix(prefix, diagnostic_entry(warning))).collect()
 }
 
 /// What a change has left out of what it was asked for.
-pub(super) fn notes(flow: &Flow) -> Vec<Diagnostic> {
-    flow.notes.iter().map(|note| Diagnostic::of_fault(note, Level::Warning, None)).collect()
+#[must_use]
+pub fn notes(flow: &Flow) -> Vec<Diagnostic> {
+    let node = |note: &Fault| flow.document.node_at(&note.pointer).map(Into::into);
+    flow.notes.iter().map(|note| Diagnostic::of_fault(note, Level::Warning, node(note))).collect()
+}
+
+/// The same, and then what else is found. That there is more is said once.
+#[must_use]
+pub fn with_notes(flow: &Flow, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let is_more = |said: &Diagnostic| said.reason == "more_faults";
+    let (more, mut said): (Vec<_>, Vec<_>) = notes(flow).into_iter().partition(is_more);
+    let says_more = found.last().is_some_and(is_more);
+    said.extend(found);
+    said.extend(more.into_iter().filter(|_| !says_more));
+    said
 }
 
 /// The same of one of many flows.

@@ -201,7 +201,7 @@ mod tests {
         let document = |settings: &str| {
             let body = format!(r#"{{"graph":{{"nodes":[{{"id":"a"}}]}},"flowSettings":{settings}}}"#);
             let raw: &serde_json::value::RawValue = serde_json::from_str(&body).unwrap();
-            Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart).unwrap()
+            Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart.into()).unwrap().document
         };
         let text = format!("\"{}\"", "x".repeat(10_000));
         let many = |count: usize| document(&format!("[{}]", vec![text.as_str(); count].join(",")));

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::document::{Field, Json};
 use super::parse::Fault;
+use super::unknown::{Known, Unknown};
 use super::{Fields, read_fields};
 
 /// Texts in messages are cut after this many characters: a fault never repeats a whole body.
@@ -22,6 +23,7 @@ pub(super) struct Reader<'a, 'f> {
     pub(super) fields: Fields<'a>,
     pub(super) pointer: String,
     pub(super) faults: &'f mut Vec<Fault>,
+    pub(super) unknown: &'f mut Unknown,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -36,6 +38,12 @@ impl<'a> Reader<'a, '_> {
     pub(super) fn fault(&mut self, name: &str, reason: &'static str, message: impl Into<String>) {
         let pointer = self.pointer(name);
         self.faults.push(Fault { message: message.into(), reason, pointer, help: None });
+    }
+
+    /// Notes the members that are dropped.
+    pub(super) fn note_unknown(&mut self, known: &Known) {
+        let names = self.fields.keys().map(String::as_str);
+        self.unknown.note(&self.pointer, names.filter(|name| !known.has(name)), known);
     }
 
     /// A string of at most `max` characters, or a scalar as its text.
@@ -145,7 +153,7 @@ impl<'a> Reader<'a, '_> {
                 return None;
             }
         };
-        Some(Reader { fields, pointer: self.pointer(place), faults: self.faults })
+        Some(Reader { fields, pointer: self.pointer(place), faults: self.faults, unknown: self.unknown })
     }
 }
 

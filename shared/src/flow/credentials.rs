@@ -101,8 +101,8 @@ mod tests {
 
     fn document(fields: &Value) -> Document {
         let body = json!({"graph": {"nodes": [{"id": "a", "fields": fields}]}}).to_string();
-        Document::parse(read_fields(serde_json::from_str(&body).unwrap()).unwrap(), ComponentCheck::AtStart)
-            .unwrap()
+        let fields = read_fields(serde_json::from_str(&body).unwrap()).unwrap();
+        Document::parse(fields, ComponentCheck::AtStart.into()).unwrap().document
     }
 
     pub(super) fn found(fields: &Value) -> Vec<String> {

@@ -13,9 +13,9 @@ use super::Timestamp;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId([u8; 12]);
 
-/// The text is neither 24 hex digits nor 12 characters.
+/// The text is neither 24 hex digits nor 12 ASCII characters.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("neither 24 hex digits nor 12 characters")]
+#[error("neither 24 hex digits nor 12 ASCII characters")]
 pub struct InvalidId;
 
 impl ObjectId {
@@ -89,19 +89,17 @@ impl ObjectId {
 impl FromStr for ObjectId {
     type Err = InvalidId;
 
-    /// Reads 24 hex digits in any case, or any 12 characters (each gives one byte).
+    /// Reads 24 hex digits in any case, or any 12 ASCII characters, which are its bytes. Upstream wants 12
+    /// characters and 12 bytes of UTF-8 (bson 4), which is the same.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let mut bytes = [0; 12];
-        if text.len() == 24 && text.is_ascii() {
-            hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId)?;
-            return Ok(Self(bytes));
-        }
-        if text.chars().count() != 12 {
+        if !text.is_ascii() {
             return Err(InvalidId);
         }
-        for (byte, character) in bytes.iter_mut().zip(text.chars()) {
-            *byte = u8::try_from(u32::from(character) & 0xff).unwrap_or_default();
+        if let Ok(bytes) = text.as_bytes().try_into() {
+            return Ok(Self(bytes));
         }
+        let mut bytes = [0; 12];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidId)?;
         Ok(Self(bytes))
     }
 }
@@ -223,10 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn twelve_characters_are_an_id() {
+    fn twelve_ascii_characters_are_an_id() {
         assert_eq!("abcdefghijkl".parse::<ObjectId>().unwrap().to_string(), "6162636465666768696a6b6c");
-        assert!("äöüäöüäöüäöü".parse::<ObjectId>().is_ok());
-        for bad in ["", "xx", "SDSADGSDGH", "5ca5c44c187c040010a9bb8", "5ca5c44c187c040010a9bb8z"] {
+        // Of 12 characters, and of 12 bytes: each alone is none.
+        let beyond_ascii = ["éééééééééééé", "éééééé", "€€€€", "abcdefghijké"];
+        for bad in ["", "xx", "SDSADGSDGH", "5ca5c44c187c040010a9bb8", "5ca5c44c187c040010a9bb8z"]
+            .into_iter()
+            .chain(beyond_ascii)
+        {
             assert_eq!(bad.parse::<ObjectId>(), Err(InvalidId), "{bad}");
         }
     }

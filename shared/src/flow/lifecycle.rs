@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::document::{Document, Field, FinalDocument, StoredDocument};
 use super::ownership::{EditError, Role};
-use super::parse::{ComponentCheck, Fault, Fields, Invalid};
+use super::parse::{Checks, ComponentCheck, Fault, Fields, Invalid, Parsed};
 use super::{Difference, FlowId, ObjectId, Timestamp, read_fields};
 use crate::identity::{Caller, OwnerKey};
 
@@ -185,11 +185,11 @@ impl Flow {
     pub fn create(
         caller: &Caller,
         fields: Fields<'_>,
-        check: ComponentCheck,
+        checks: impl Into<Checks>,
         tenant_role: Role,
     ) -> Result<Self, Invalid> {
         let id = FlowId::generate();
-        Self::new((id, id.timestamp()), caller, fields, check, tenant_role)
+        Self::new((id, id.timestamp()), caller, fields, checks, tenant_role)
     }
 
     /// The same under an id that somebody has chosen, which says when it was created: lists are in the
@@ -205,12 +205,12 @@ impl Flow {
         id: FlowId,
         caller: &Caller,
         fields: Fields<'_>,
-        check: ComponentCheck,
+        checks: impl Into<Checks>,
         tenant_role: Role,
     ) -> Result<Self, Invalid> {
         let now = Timestamp::now();
         let created = (id, now.max(id.timestamp()));
-        let flow = Self::new(created, caller, without_status(fields), check, tenant_role)?;
+        let flow = Self::new(created, caller, without_status(fields), checks, tenant_role)?;
         Ok(Self { revision: now.seconds(), sequence: now.millis(), ..flow })
     }
 
@@ -218,12 +218,12 @@ impl Flow {
         (id, now): (FlowId, Timestamp),
         caller: &Caller,
         fields: Fields<'_>,
-        check: ComponentCheck,
+        checks: impl Into<Checks>,
         tenant_role: Role,
     ) -> Result<Self, Invalid> {
-        let (mut document, mut faults) = match Document::parse(fields, check) {
-            Ok(document) => (document, Vec::new()),
-            Err(Invalid { faults, draft: Some(draft) }) => (*draft, faults),
+        let (mut document, mut faults, notes) = match Document::parse(fields, checks.into()) {
+            Ok(Parsed { document, notes }) => (document, Vec::new(), notes),
+            Err(Invalid { faults, notes, draft: Some(draft) }) => (*draft, faults, notes),
             Err(invalid) => return Err(invalid),
         };
         // An administrator may make a flow for somebody.
@@ -234,16 +234,16 @@ impl Flow {
             faults.extend(document.give_to(caller, tenant_role).err().unwrap_or_default());
         }
         if !faults.is_empty() {
-            return Err(Invalid { faults, draft: Some(Box::new(document)) });
+            return Err(Invalid { faults, notes, draft: Some(Box::new(document)) });
         }
-        Ok(Self::begin((id, now), caller, document))
+        Ok(Self { notes, ..Self::begin((id, now), caller, document) })
     }
 
     /// What a flow of this document would be, valid or not. It is only to be looked at.
     #[must_use]
-    pub fn draft(caller: &Caller, document: Document) -> Self {
+    pub fn draft(caller: &Caller, document: Document, notes: Vec<Fault>) -> Self {
         let id = FlowId::generate();
-        Self::begin((id, id.timestamp()), caller, document)
+        Self { notes, ..Self::begin((id, id.timestamp()), caller, document) }
     }
 
     fn begin((id, now): (FlowId, Timestamp), caller: &Caller, document: Document) -> Self {
@@ -279,10 +279,10 @@ impl Flow {
         &self,
         caller: &Caller,
         fields: Fields<'_>,
-        check: ComponentCheck,
-    ) -> Result<Document, Invalid> {
-        let parsed = Document::parse(fields, check);
-        parsed.map_err(|Invalid { mut faults, mut draft }| {
+        checks: impl Into<Checks>,
+    ) -> Result<Parsed, Invalid> {
+        let parsed = Document::parse(fields, checks.into());
+        parsed.map_err(|Invalid { mut faults, notes, mut draft }| {
             if let Some(draft) = draft.as_mut().filter(|_| are_owners_read(&faults)) {
                 match draft.settle_owners(&self.document, caller) {
                     Err(EditError::Role(more) | EditError::Invalid(Invalid { faults: more, .. })) => {
@@ -291,7 +291,7 @@ impl Flow {
                     Ok(_) => {}
                 }
             }
-            Invalid { faults, draft }
+            Invalid { faults, notes, draft }
         })
     }
 
@@ -304,12 +304,12 @@ impl Flow {
         &self,
         caller: &Caller,
         fields: Fields<'_>,
-        check: ComponentCheck,
+        checks: impl Into<Checks>,
     ) -> Result<Option<Self>, EditError> {
         let stored = self.document.json().and_then(serde_json::from_str).map_err(|_| Vec::<Fault>::new())?;
         let mut merged = read_fields(stored).unwrap_or_default();
         merged.extend(self.without_own_status(fields));
-        self.with_document(caller, self.read(caller, merged, check)?)
+        self.with_document(caller, self.read(caller, merged, checks)?)
     }
 
     /// The flow with the members of `fields` instead of its own; `None` when that changes nothing.
@@ -322,17 +322,17 @@ impl Flow {
         &self,
         caller: &Caller,
         fields: Fields<'_>,
-        check: ComponentCheck,
+        checks: impl Into<Checks>,
     ) -> Result<Option<Self>, EditError> {
         let [names_owners, names_tenant] = ["owners", "tenant"].map(|name| fields.contains_key(name));
-        let mut document = self.read(caller, without_status(fields), check)?;
+        let mut parsed = self.read(caller, without_status(fields), checks)?;
         if !names_owners {
-            document.owners.clone_from(&self.document.owners);
+            parsed.document.owners.clone_from(&self.document.owners);
         }
         if !names_tenant {
-            document.tenant.clone_from(&self.document.tenant);
+            parsed.document.tenant.clone_from(&self.document.tenant);
         }
-        self.with_document(caller, document)
+        self.with_document(caller, parsed)
     }
 
     /// The flow with the content of a former version; `None` when it has it. Who owns it stays as it
@@ -350,8 +350,8 @@ impl Flow {
         document.owners.clone_from(&self.document.owners);
         document.tenant.clone_from(&self.document.tenant);
         let stored = serde_json::value::to_raw_value(&document).map_err(|_| Vec::<Fault>::new())?;
-        let document = self.read(caller, read_fields(&stored).unwrap_or_default(), check)?;
-        self.with_document(caller, document)
+        let parsed = self.read(caller, read_fields(&stored).unwrap_or_default(), check)?;
+        self.with_document(caller, parsed)
     }
 
     /// The flow as it is kept after its deletion, for so long. It must be inactive.
@@ -379,12 +379,13 @@ impl Flow {
     pub(super) fn with_document(
         &self,
         caller: &Caller,
-        mut document: Document,
+        Parsed { mut document, notes }: Parsed,
     ) -> Result<Option<Self>, EditError> {
         if !caller.is_admin() {
             document.tenant = self.document.tenant.clone();
         }
-        let notes = document.settle_owners(&self.document, caller)?;
+        let kept = document.settle_owners(&self.document, caller)?;
+        let notes: Vec<_> = kept.into_iter().chain(notes).collect();
         if document == *self.document {
             return Ok((!notes.is_empty()).then(|| Self { notes, ..self.clone() }));
         }
@@ -587,7 +588,10 @@ impl Flow {
 
 /// Whether owners are in their places: those that could not be read are left out.
 fn are_owners_read(faults: &[Fault]) -> bool {
-    !faults.iter().any(|fault| fault.pointer.starts_with("/owners") || fault.reason == "more_faults")
+    !faults.iter().any(|fault| {
+        fault.pointer.starts_with("/owners") && fault.reason != "member.unknown"
+            || fault.reason == "more_faults"
+    })
 }
 
 /// What a client was shown and sends back, without the status that the flow had: that is not for it to say.

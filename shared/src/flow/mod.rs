@@ -14,6 +14,7 @@ mod pointer;
 mod rules;
 mod schedule;
 mod time;
+mod unknown;
 mod view;
 
 pub use credentials::CredentialCheck;
@@ -28,7 +29,8 @@ pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
 pub use parse::{
-    ComponentCheck, Fault, Fields, Help, Invalid, MAX_OWNERS, bounded, more_faults, read_fields, too_large,
+    Checks, ComponentCheck, Fault, Fields, Help, Invalid, MAX_OWNERS, Parsed, bounded, more_faults,
+    read_fields, too_large,
 };
 pub use patch::{Lack, Operation, Patch, PatchError};
 pub(crate) use pointer::cut as cut_pointer;

@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use super::cast::{Elements, Reader, shorten};
 use super::document::{Document, Edge, EdgeConfig, Field, Graph, Node, Owner};
 use super::ownership::Role;
+use super::rules::Level;
 use super::schedule::Schedule;
+use super::unknown::{EDGE, EDGE_CONFIG, FLOW, GRAPH, NODE, OWNER, Unknown};
 
 /// How many owners a flow or a secret may have. A change of all owners and all secrets of a flow must
 /// fit the 100 items of one DynamoDB transaction.
@@ -63,11 +65,22 @@ pub struct Help {
     pub fix: Option<String>,
 }
 
+/// A document that was read, and what there is to say of the body alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// The document.
+    pub document: Document,
+    /// What is not part of it.
+    pub notes: Vec<Fault>,
+}
+
 /// A body that is no valid document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// All that is wrong with it.
     pub faults: Vec<Fault>,
+    /// What there is to say of it beside.
+    pub notes: Vec<Fault>,
     /// What could be read of it all the same, for rules that can still be looked at. It is not to be stored;
     /// elements that could not be read are empty ones in their places.
     pub draft: Option<Box<Document>>,
@@ -75,7 +88,7 @@ pub struct Invalid {
 
 impl From<Vec<Fault>> for Invalid {
     fn from(faults: Vec<Fault>) -> Self {
-        Self { faults, draft: None }
+        Self { faults, notes: Vec::new(), draft: None }
     }
 }
 
@@ -115,15 +128,32 @@ pub enum ComponentCheck {
     AtSave,
 }
 
+/// How bad what is as a body should not be, and yet can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// When a node lacks what it needs to run.
+    pub components: ComponentCheck,
+    /// When a member is unknown.
+    pub unknown: Level,
+}
+
+impl From<ComponentCheck> for Checks {
+    fn from(components: ComponentCheck) -> Self {
+        Self { components, unknown: Level::Warning }
+    }
+}
+
 impl Document {
     /// Reads a document from the members of a body. Unknown members are dropped; read-only ones are
     /// ignored, but for a `status` that is not `inactive`.
     ///
     /// # Errors
     /// All faults of the body, and what could be read of it.
-    pub fn parse(fields: Fields<'_>, check: ComponentCheck) -> Result<Self, Invalid> {
-        let mut faults = Vec::new();
-        let mut reader = Reader { fields, pointer: String::new(), faults: &mut faults };
+    pub fn parse(fields: Fields<'_>, checks: Checks) -> Result<Parsed, Invalid> {
+        let (mut faults, mut unknown) = (Vec::new(), Unknown::new(checks.unknown));
+        let mut reader =
+            Reader { fields, pointer: String::new(), faults: &mut faults, unknown: &mut unknown };
+        reader.note_unknown(&FLOW);
         let name = reader.string("name", MAX_NAME);
         let description = reader.string("description", MAX_DESCRIPTION);
         let kind = reader.string("type", MAX_TEXT);
@@ -131,7 +161,7 @@ impl Document {
         let cron = reader.string("cron", MAX_TEXT).map(Schedule::from);
         let from_template = reader.id("fromTemplate");
         let flow_settings = reader.json("flowSettings");
-        let graph = read_graph(&mut reader, check);
+        let graph = read_graph(&mut reader, checks.components);
         let owners = read_owners(&mut reader);
         let is_inactive = |status: &RawValue| {
             serde_json::from_str(status.get()).is_ok_and(|text: String| text == "inactive")
@@ -158,10 +188,11 @@ impl Document {
         }
         let document =
             Self { name, description, graph, kind, tenant, owners, cron, from_template, flow_settings };
+        let notes = unknown.settle(&mut faults);
         if faults.is_empty() {
-            return Ok(document);
+            return Ok(Parsed { document, notes });
         }
-        Err(Invalid { faults: bounded(faults, MAX_FAULTS), draft: Some(Box::new(document)) })
+        Err(Invalid { faults: bounded(faults, MAX_FAULTS), notes, draft: Some(Box::new(document)) })
     }
 }
 
@@ -176,7 +207,9 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec
             return (Graph { nodes: Vec::new(), edges: Field::Absent }, Vec::new());
         }
     };
-    let mut graph = Reader { fields, pointer: reader.pointer("graph"), faults: reader.faults };
+    let pointer = reader.pointer("graph");
+    let mut graph = Reader { fields, pointer, faults: reader.faults, unknown: reader.unknown };
+    graph.note_unknown(&GRAPH);
     let before = graph.faults.len();
     let nodes = match graph.elements("nodes", true) {
         Field::Value(nodes) => nodes,
@@ -237,6 +270,7 @@ fn read_nodes(graph: &mut Reader<'_, '_>, elements: Elements<'_>, check: Compone
 
 fn read_node(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue, check: ComponentCheck) -> Option<Node> {
     let mut reader = graph.element("nodes", place, raw)?;
+    reader.note_unknown(&NODE);
     let before = reader.faults.len();
     let node = Node {
         id: reader.string("id", MAX_NODE_ID).value().cloned().unwrap_or_default(),
@@ -265,13 +299,15 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
         return None;
     }
     let mut reader = graph.element("edges", place, raw)?;
+    reader.note_unknown(&EDGE);
     let id = reader.string("id", MAX_EDGE_ID);
     let config = match reader.object("config") {
         Field::Absent => Field::Absent,
         Field::Null => Field::Null,
         Field::Value(fields) => {
             let pointer = reader.pointer("config");
-            let mut config = Reader { fields, pointer, faults: reader.faults };
+            let mut config = Reader { fields, pointer, faults: reader.faults, unknown: reader.unknown };
+            config.note_unknown(&EDGE_CONFIG);
             Field::Value(EdgeConfig {
                 condition: config.string_at("condition", "config.condition", MAX_CONDITION),
                 mapper: config.json("mapper"),
@@ -312,6 +348,7 @@ fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
 
 fn read_owner(owners: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<Owner> {
     let mut reader = owners.element("owners", place, raw)?;
+    reader.note_unknown(&OWNER);
     let kind = required(&mut reader, "type", "owner.type.required", "Flow owners require a type.", MAX_TEXT);
     let id = required(&mut reader, "id", "owner.id.required", "Flow owners require an id.", MAX_TEXT);
     let name = reader.string("role", MAX_TEXT);
@@ -373,7 +410,8 @@ mod tests {
 
     fn parse(body: &str, check: ComponentCheck) -> Result<Document, Vec<Fault>> {
         let raw: &RawValue = serde_json::from_str(body).unwrap();
-        Document::parse(read_fields(raw).unwrap(), check).map_err(|invalid| invalid.faults)
+        let parsed = Document::parse(read_fields(raw).unwrap(), check.into());
+        parsed.map(|parsed| parsed.document).map_err(|invalid| invalid.faults)
     }
 
     fn messages(body: &str, check: ComponentCheck) -> Vec<String> {

@@ -5,7 +5,7 @@ mod draft;
 
 use serde_json::value::RawValue;
 
-use super::{ComponentCheck, EditError, Fields, Flow, FlowView, read_fields};
+use super::{Checks, EditError, Fields, Flow, FlowView, read_fields};
 use crate::identity::Caller;
 use crate::json::are_equal;
 use draft::{Draft, Pointer};
@@ -75,6 +75,26 @@ pub enum PatchError {
     Edit(#[from] EditError),
 }
 
+impl Patch<'_> {
+    /// Says so of the operation that did it: the last one whose place is the whole flow.
+    fn makes_no_flow(&self) -> PatchError {
+        let operations: &[_] = if let Self::Operations(operations) = self { operations } else { &[] };
+        let brings = |operation: &Operation<'_>| {
+            operation.path.as_str().is_empty() && !matches!(operation.act, Act::Test(_))
+        };
+        let index = operations.iter().rposition(brings).unwrap_or_default();
+        PatchError::of_operation(index, "", "the flow would be no object")
+    }
+}
+
+impl PatchError {
+    fn of_operation(index: usize, path: &str, what: &str) -> Self {
+        let message = format!("operation '/{index}' failed at path '{path}': {what}");
+        let message = message.chars().take(MAX_MESSAGE).collect();
+        Self::NotApplicable { message, pointer: format!("/{index}") }
+    }
+}
+
 impl<'a> Operation<'a> {
     /// Reads the operations of a patch.
     ///
@@ -138,10 +158,12 @@ impl Flow {
         &self,
         caller: &Caller,
         patch: &Patch<'_>,
-        check: ComponentCheck,
+        checks: impl Into<Checks>,
     ) -> Result<Option<Self>, PatchError> {
-        let not_applicable = |message: String| PatchError::NotApplicable { message, pointer: String::new() };
-        let not_json = |error: serde_json::Error| not_applicable(error.to_string());
+        let not_json = |error: serde_json::Error| PatchError::NotApplicable {
+            message: error.to_string(),
+            pointer: String::new(),
+        };
         let view = FlowView::from(self).json().map_err(not_json)?;
         let mut draft = Draft::new(&view);
         match patch {
@@ -159,10 +181,10 @@ impl Flow {
             return Err(PatchError::TooLarge);
         }
         let fields: Option<Fields<'_>> = serde_json::from_str(&text).ok();
-        let fields = fields.ok_or_else(|| not_applicable("the flow would be no object".into()))?;
+        let fields = fields.ok_or_else(|| patch.makes_no_flow())?;
         let fields = self.without_own_status(fields);
-        let document = self.read(caller, fields, check).map_err(EditError::Invalid)?;
-        Ok(self.with_document(caller, document)?)
+        let parsed = self.read(caller, fields, checks).map_err(EditError::Invalid)?;
+        Ok(self.with_document(caller, parsed)?)
     }
 }
 
@@ -174,11 +196,7 @@ fn apply<'a>(draft: &mut Draft<'a>, operations: &[Operation<'a>]) -> Result<(), 
     }
     let mut bytes = draft.size();
     for (index, Operation { act, path }) in operations.iter().enumerate() {
-        let failed = |what: &str| {
-            let message = format!("operation '/{index}' failed at path '{}': {what}", path.as_str());
-            let message = message.chars().take(MAX_MESSAGE).collect();
-            PatchError::NotApplicable { message, pointer: format!("/{index}") }
-        };
+        let failed = |what: &str| PatchError::of_operation(index, path.as_str(), what);
         let nowhere = |_| failed("path is invalid");
         let from_nowhere = |_| failed("\"from\" path is invalid");
         let mut weigh = |size: usize| {
@@ -223,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::{Role, StoredDocument};
+    use super::super::{ComponentCheck, Role, StoredDocument};
     use super::*;
 
     const FIELDS: &str = r#"{"z":1.0,"a":12345678901234567890123,"b":[ 1 ]}"#;

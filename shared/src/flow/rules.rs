@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+pub(super) use diagnose::MAX_OF_RULE;
 pub use diagnose::{Diagnostic, NodeIds};
 pub use page::rules_page;
 
@@ -359,6 +360,12 @@ pub const RULES: &[Rule] = &[
         r#"{"graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"run","fields":{"password":"hunter2"}}]}}"#,
     ),
     Rule::adjustable(
+        "member.unknown",
+        "Every member of the flow, of its graph, nodes, edges, their `config` and its owners is one that flows have; what `fields`, `nodeSettings`, `flowSettings` and `mapper` hold is free.",
+        "Correct the name, or leave the member out: it is not stored.",
+        r#"{"graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"run","comand":"run"}]}}"#,
+    ),
+    Rule::adjustable(
         "edge.self",
         "An edge leads from one node to another.",
         "Remove the edge, or let it lead to another node.",
@@ -382,8 +389,8 @@ pub const RULES: &[Rule] = &[
     ),
     Rule::adjustable(
         "graph.cycle",
-        "No node feeds itself by way of others.",
-        "Remove one of the edges between these nodes.",
+        "No node feeds itself by way of others, unless that is meant, as in a loop that polls or pages until a condition on one of its edges ends it.",
+        "Leave it where nodes are to run again and a condition ends that, with `RULE_LEVELS=graph.cycle=off` where such flows are usual, and otherwise remove the edge that leads back.",
         flow!(
             ["orders", "invoices", "reports"],
             edge!("orders", "invoices"),
@@ -399,8 +406,8 @@ pub const RULES: &[Rule] = &[
     ),
     Rule::adjustable(
         "graph.several_starts",
-        "Only one node has no incoming edge and starts the flow.",
-        "Lead an edge to the node, remove it, or make a flow of its own of it.",
+        "Only one node has no incoming edge: the Open Integration Hub starts the first such node of the list, and no other.",
+        "Lead edges to the others, remove them, or make flows of their own of them.",
         flow!(["orders", "returns", "invoices"], edge!("orders", "invoices"), edge!("returns", "invoices")),
     ),
     Rule::adjustable(
@@ -520,7 +527,9 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::flow::{ComponentCheck, CredentialCheck, Document, FinalDocument, Timestamp, read_fields};
+    use crate::flow::{
+        ComponentCheck, CredentialCheck, Document, FinalDocument, Parsed, Timestamp, read_fields,
+    };
 
     /// What no example of this length breaks, or no document by itself.
     const WITHOUT_EXAMPLE: [&str; 8] = [
@@ -545,9 +554,9 @@ mod tests {
 
     fn said_of(example: &str) -> BTreeSet<&'static str> {
         let raw: &RawValue = serde_json::from_str(example).unwrap();
-        match Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart) {
+        match Document::parse(read_fields(raw).unwrap(), ComponentCheck::AtStart.into()) {
             Err(invalid) => invalid.faults.iter().map(|fault| fault.reason).collect(),
-            Ok(document) => {
+            Ok(Parsed { document, notes }) => {
                 let said = FinalDocument::from(document).diagnose(
                     &RuleLevels::default(),
                     ComponentCheck::AtStart,
@@ -558,7 +567,8 @@ mod tests {
                 for diagnostic in &said {
                     assert_eq!(diagnostic.severity, Rule::find(diagnostic.reason).unwrap().level);
                 }
-                said.iter().map(|diagnostic| diagnostic.reason).collect()
+                let notes = notes.iter().map(|note| note.reason);
+                said.iter().map(|diagnostic| diagnostic.reason).chain(notes).collect()
             }
         }
     }
@@ -663,7 +673,7 @@ mod tests {
             assert_eq!(
                 message,
                 format!(
-                    "{problem}; adjustable are edge.self, edge.duplicate, edge.id.duplicate, graph.cycle, \
+                    "{problem}; adjustable are member.unknown, edge.self, edge.duplicate, edge.id.duplicate, graph.cycle, \
                      graph.no_start, graph.several_starts, graph.unreachable, flow.cron.never, flow.cron.portable, \
                      flow.size"
                 ),

@@ -9,13 +9,14 @@ use super::shape::Shape;
 use super::{Level, Rule, RuleLevels};
 use crate::flow::cast::{Reader, shorten};
 use crate::flow::parse::more_faults;
+use crate::flow::unknown::Unknown;
 use crate::flow::{
     ComponentCheck, CredentialCheck, Document, Edge, Fault, Fields, FinalDocument, Help, Schedule,
     StoredDocument, Timestamp, read_fields,
 };
 
 /// Diagnostics of one rule.
-const MAX_OF_RULE: usize = 100;
+pub(in crate::flow) const MAX_OF_RULE: usize = 100;
 /// Diagnostics of one document.
 const MAX_DIAGNOSTICS: usize = 1000;
 /// Nodes of a cycle that are named.
@@ -88,7 +89,9 @@ impl Diagnostic {
             let is_inside = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             (fault.reason == "cast" && is_inside)
                 || (fault.reason == self.reason && fault.pointer == self.pointer)
-                || (self.reason == "flow.owner.none" && fault.pointer.starts_with(&self.pointer))
+                || (self.reason == "flow.owner.none"
+                    && fault.reason != "member.unknown"
+                    && fault.pointer.starts_with(&self.pointer))
         })
     }
 }
@@ -130,11 +133,21 @@ fn node_id(node: &RawValue) -> Option<String> {
     if fields.get("id")?.get().starts_with(['{', '[']) {
         return None;
     }
-    let mut reader = Reader { fields, pointer: String::new(), faults: &mut Vec::new() };
+    let (faults, unknown) = (&mut Vec::new(), &mut Unknown::default());
+    let mut reader = Reader { fields, pointer: String::new(), faults, unknown };
     reader.string("id", usize::MAX).value().filter(|id| !id.is_empty()).map(|id| shorten(id))
 }
 
 impl FinalDocument {
+    /// The id of the node that a pointer into the body leads into, of which this is the document.
+    #[must_use]
+    pub fn node_at(&self, pointer: &str) -> Option<&str> {
+        let place = pointer.strip_prefix("/graph/nodes/")?.split('/').next()?;
+        // The only node may stand without a list.
+        let node = self.graph.nodes.get(place.parse::<usize>().unwrap_or_default())?;
+        Some(node.id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// Everything to say about a valid document: what it lacks to run, in the document's order; then rule by
     /// rule, each in the document's order, literal credentials, the shape of its graph, and its schedule.
     /// At most 100 of a rule and 1,000 in all, and then that there are more. What is less bad than `at_least`
@@ -306,12 +319,22 @@ impl<'a> Said<'a> {
             })
         });
         self.say_of("graph.several_starts", |_| {
-            let first = starts.first().copied().map(id).unwrap_or_default();
-            let starts = if shape.is_whole() { starts.as_slice() } else { &[] };
-            starts.iter().skip(1).map(move |&place| {
-                let message =
-                    format!("Node \"{}\" has no incoming edge, and neither has \"{first}\".", id(place));
-                at(place, message)
+            // An edge to itself is one that comes in, to who looks for the node to start.
+            let started = starts.iter().find(|place| !shape.is_looped(**place)).or(starts.first());
+            let others: Vec<_> = starts.iter().filter(|place| Some(*place) != started).collect();
+            let mut names: Vec<_> =
+                others.iter().take(MAX_NAMED).map(|place| format!("\"{}\"", id(**place))).collect();
+            if others.len() > MAX_NAMED {
+                names.push(format!("{} more", others.len() - MAX_NAMED));
+            }
+            let first = others.first().map(|place| **place).filter(|_| shape.is_whole());
+            first.zip(started).map(|(first, started)| {
+                let message = format!(
+                    "Only node \"{}\" is started. No edge leads to these either: {}.",
+                    id(*started),
+                    names.join(", ")
+                );
+                at(first, message)
             })
         });
         self.say_of("graph.unreachable", |_| {
@@ -417,7 +440,10 @@ mod tests {
 
     fn document(body: &serde_json::Value) -> FinalDocument {
         let text = body.to_string();
-        Document::parse(serde_json::from_str(&text).unwrap(), ComponentCheck::AtStart).unwrap().into()
+        Document::parse(serde_json::from_str(&text).unwrap(), ComponentCheck::AtStart.into())
+            .unwrap()
+            .document
+            .into()
     }
 
     /// A flow of nodes that can run and of edges such as `ab`.
@@ -589,13 +615,7 @@ mod tests {
                     "graph.several_starts",
                     "/graph/nodes/2",
                     Some("c"),
-                    "Node \"c\" has no incoming edge, and neither has \"a\"."
-                ),
-                line(
-                    "graph.several_starts",
-                    "/graph/nodes/3",
-                    Some("d"),
-                    "Node \"d\" has no incoming edge, and neither has \"a\"."
+                    "Only node \"a\" is started. No edge leads to these either: \"c\", \"d\"."
                 ),
                 line(
                     "graph.unreachable",
@@ -715,7 +735,6 @@ mod tests {
             "edge.self",
             "edge.duplicate",
             "edge.id.duplicate",
-            "graph.several_starts",
         ] {
             assert_eq!(count(reason), MAX_OF_RULE, "{reason}");
         }

@@ -10,6 +10,7 @@ use crate::flow::Graph;
 pub(super) struct Shape {
     after: Vec<Vec<usize>>,
     before: Vec<Vec<usize>>,
+    looped: Vec<bool>,
     is_whole: bool,
 }
 
@@ -22,6 +23,7 @@ impl Shape {
             && (count < 2 || graph.edges.value().is_some_and(|edges| !edges.is_empty()));
         let mut after = vec![Vec::new(); count];
         let mut before = after.clone();
+        let mut looped = vec![false; count];
         for edge in graph.edges.value().into_iter().flatten() {
             let ends = (places.get(edge.source.as_str()), places.get(edge.target.as_str()));
             is_whole &= ends.0.is_some() && ends.1.is_some();
@@ -31,15 +33,24 @@ impl Shape {
             {
                 after.push(target);
                 before.push(source);
+            } else if let (Some(&source), Some(_)) = ends
+                && let Some(looped) = looped.get_mut(source)
+            {
+                *looped = true;
             }
         }
-        Self { after, before, is_whole }
+        Self { after, before, looped, is_whole }
     }
 
     /// Whether every node and both ends of every edge are known, as they are but in a draft: else a node may
     /// have an edge that is not seen.
     pub(super) const fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Whether an edge leads from this node to itself.
+    pub(super) fn is_looped(&self, node: usize) -> bool {
+        self.looped.get(node) == Some(&true)
     }
 
     /// The nodes that no other feeds.
