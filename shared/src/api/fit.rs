@@ -82,6 +82,12 @@ fn shortened(text: &str) -> Option<String> {
     if let Some(Value::Array(errors)) = problem.get_mut("errors") {
         one_fault(errors);
     }
+    // What is wrong with each item of a list.
+    for item in problem.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(Value::Array(errors)) = item.get_mut("errors") {
+            one_fault(errors);
+        }
+    }
     Some(Value::from(problem).to_string())
 }
 

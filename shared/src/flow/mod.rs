@@ -16,6 +16,7 @@ mod schedule;
 mod time;
 mod view;
 
+pub(crate) use cast::id_text;
 pub use credentials::CredentialCheck;
 pub use diff::{Difference, json_patch};
 pub(crate) use document::tag_of;
@@ -27,6 +28,7 @@ pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
+pub(crate) use parse::MAX_FAULTS;
 pub use parse::{
     ComponentCheck, Fault, Fields, Help, Invalid, MAX_OWNERS, bounded, more_faults, read_fields, too_large,
 };
