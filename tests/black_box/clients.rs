@@ -131,6 +131,9 @@ async fn what_was_listed_stands_for_its_id() {
     let oauth = json!({"name": "o", "type": "OA2_AUTHORIZATION_CODE", "value": oauth});
     let oauth = api.post("/secrets", &token, oauth).await;
     assert_eq!(oauth.body["data"]["value"]["authClientId"], COMPONENT, "{oauth:?}");
+    // A number is read by its digits.
+    let number = api.post("/flows", &token, flow_of(&json!({"componentId": 123_456_789_012_u64}))).await;
+    assert_eq!(number.body["data"]["graph"]["nodes"][0]["componentId"], "313233343536373839303132");
 
     for none in
         [json!({"name": "Shop"}), json!({"_id": "zz"}), json!({"_id": {"_id": COMPONENT}}), json!([id])]
@@ -405,7 +408,7 @@ async fn a_list_of_which_nothing_is_stored_is_a_problem() {
     let refused = api.post("/flows", &token, json!(vec![wrong; 100])).await;
     let errors = refused.body["errors"].as_array().unwrap();
     assert_eq!((errors.len(), told(&errors[1000]).0), (1001, "more_faults"));
-    assert_eq!(told(&errors[999]).1, "/11/graph/nodes/8/id");
+    assert_eq!(told(&errors[999]).1, "/10/graph/nodes/89/id");
 }
 
 #[tokio::test]

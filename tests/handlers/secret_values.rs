@@ -102,7 +102,9 @@ async fn numbers_are_kept_as_they_were_sent() {
         // A mask hides it and keeps it.
         let masked = r#"{"value":{"payload":{"account":"***","more":["***","***"]}}}"#;
         let (status, answer) = send(&stack, ROUTES[1], &id, masked).await;
-        assert!(status == 200 && !answer.contains(number), "{number}: {answer}");
+        // A time can have the same signs in it.
+        let told: Value = serde_json::from_str(&answer).unwrap();
+        assert!(status == 200 && !told["data"]["value"].to_string().contains(number), "{number}: {answer}");
         assert!(raw(&stack, &id).await.contains(&tree), "{number}");
     }
     // The same number in another text is the same value, and the next one that no double tells from it is not.
