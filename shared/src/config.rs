@@ -307,6 +307,21 @@ impl Config {
         }
     }
 
+    /// `SECRET_RENEWAL`: `withheld` (default) or `readable`; whether components get what renews credentials.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn components_renew_secrets(&self) -> Result<bool, ConfigError> {
+        match self.optional("SECRET_RENEWAL").as_deref() {
+            None | Some("withheld") => Ok(false),
+            Some("readable") => Ok(true),
+            Some(_) => Err(ConfigError {
+                name: "SECRET_RENEWAL",
+                problem: "is neither withheld nor readable".into(),
+            }),
+        }
+    }
+
     /// `SECRETS_PREFIX`: what names in Secrets Manager begin with; `SECRETS_KMS_KEY`: the key, by default
     /// Secrets Manager's own; `SECRET_RECOVERY_DAYS`: how long a deleted one can be restored, 0 or 7
     /// (default) to 30.

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod clients;
 mod compatibility;
 mod events;
 mod flows;

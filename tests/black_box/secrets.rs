@@ -365,9 +365,13 @@ async fn a_list_of_secrets_is_the_callers_and_its_tenants() {
             .status,
         400
     );
-    for wrong in
-        ["page[size]=0", "page[number]=x", "page[size]=1001", "page[after]=x", "page[number]=1&page[after]="]
-    {
+    for wrong in [
+        "page[size]=-1",
+        "page[number]=1x",
+        "page[size]=1001",
+        "page[after]=x",
+        "page[number]=1&page[after]=",
+    ] {
         assert_eq!(
             api.get(&format!("/secrets?{wrong}"), &anna).await.messages(),
             ["Invalid page parameter"],

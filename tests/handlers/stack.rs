@@ -130,6 +130,7 @@ impl Stack {
                 verifier: Verifier::new(auth).unwrap(),
                 secrets: secrets.clone(),
                 everybody_stores: false,
+                components_renew: false,
             },
             health: check_health::App { store: store.clone(), publisher: publisher.clone(), vault },
             reconciler: reconcile_flows::App { store: store.clone(), limit: LIMIT },

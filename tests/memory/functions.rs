@@ -65,6 +65,7 @@ impl Functions {
             verifier: Verifier::new(config.auth().unwrap()).unwrap(),
             secrets: Secrets::new(app.store.clone(), vault),
             everybody_stores: true,
+            components_renew: false,
         };
         let permissions = ALL.split(',').map(Into::into).collect();
         let claims =

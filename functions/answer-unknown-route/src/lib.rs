@@ -6,7 +6,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use shared::api::{Problem, Request, Response, encoded_path, path};
 
 /// Every path with its methods, as template.yaml has them; a test holds the two to each other.
-pub const ROUTES: [(&str, &[&str]); 17] = [
+pub const ROUTES: [(&str, &[&str]); 20] = [
     ("/flows", &["GET", "HEAD", "POST"]),
     ("/flows/bulk", &["PATCH"]),
     ("/flows/multiple/start", &["POST"]),
@@ -24,6 +24,9 @@ pub const ROUTES: [(&str, &[&str]); 17] = [
     ("/secrets", &["GET", "HEAD", "POST"]),
     ("/secrets/{id}", &["DELETE", "GET", "HEAD", "PATCH"]),
     ("/secrets/{id}/usages", &["GET", "HEAD"]),
+    ("/api/v1/secrets", &["GET", "HEAD", "POST"]),
+    ("/api/v1/secrets/{id}", &["DELETE", "GET", "HEAD", "PATCH"]),
+    ("/api/v1/secrets/{id}/usages", &["GET", "HEAD"]),
 ];
 
 /// Redirects a path with a trailing slash, and says which methods a known path has.

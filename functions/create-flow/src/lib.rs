@@ -4,7 +4,7 @@ use lambda_http::http::StatusCode;
 use serde_json::value::RawValue;
 use shared::api::{
     App, Body, Conditions, Deadline, Effect, Intent, MAX_BULK_WRITE, Part, Present, Problem, Request,
-    Response, bulk_response, flow_response, insert_flow, part_prefix, read_body,
+    Response, bulk_response, flow_response, insert_flow, nothing_stored, part_prefix, read_body,
 };
 use shared::concurrently;
 use shared::flow::{Checks, Fields, Flow, read_fields};
@@ -70,12 +70,9 @@ async fn create_many(
     });
     let results = concurrently(work).await;
     let is_refused = |result: &Result<_, Problem>| result.as_ref().is_err_and(Problem::is_refusal);
-    let status = if !results.is_empty() && results.iter().all(is_refused) {
-        StatusCode::BAD_REQUEST
-    } else if intent.is_validation() {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
+    if !results.is_empty() && results.iter().all(is_refused) {
+        return Err(nothing_stored(request, results));
+    }
+    let status = if intent.is_validation() { StatusCode::OK } else { StatusCode::CREATED };
     bulk_response(request, status, results, true)
 }

@@ -5,7 +5,7 @@ use shared::api::{
     Conditions, Intent, Present, Problem, Request, Response, SecretsApp, read_secret, secret_response,
     validation_response,
 };
-use shared::secrets::{Secret, SecretValue};
+use shared::secrets::{Secret, SecretValue, Shown};
 
 /// Stores a new secret of the caller's.
 ///
@@ -14,8 +14,9 @@ use shared::secrets::{Secret, SecretValue};
 pub async fn handle(app: &SecretsApp, request: Request) -> Result<Response, Problem> {
     let caller = app.author(&request).await?;
     let intent = Intent::of(&request, &caller)?;
-    let respond =
-        |(secret, value): &(Secret, SecretValue)| secret_response(StatusCode::CREATED, secret, value, false);
+    let respond = |(secret, value): &(Secret, SecretValue)| {
+        secret_response(StatusCode::CREATED, secret, value, Shown::Masked)
+    };
     let fields = read_secret(&request)?;
     // What is at this path is the list of secrets.
     Conditions::of(&request)?.check(Present::Untagged)?;

@@ -181,6 +181,7 @@ impl Server {
             verifier: Verifier::new(settings.auth().map_err(OpenError::from)?).map_err(OpenError::from)?,
             secrets: secrets.clone(),
             everybody_stores: settings.everybody_stores_secrets().map_err(OpenError::from)?,
+            components_renew: settings.components_renew_secrets().map_err(OpenError::from)?,
         };
         let publisher = Publisher::new(&messaging, aws::BUS.into());
         let functions: &'static Functions = Box::leak(Box::new(Functions {

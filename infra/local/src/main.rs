@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const PERMISSIONS: &str = "flows.read,flows.write,flows.control,flows.bulk,secrets.write";
 /// Settings of the functions that the environment may choose, and those of `AUTH_…`.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 11] = [
     "COMPONENT_CHECK",
     "CONFIRMATION_MINUTES",
     "CREDENTIAL_CHECK",
@@ -28,6 +28,7 @@ const SETTINGS: [&str; 10] = [
     "TENANT_ROLE",
     "SECRET_CREATION",
     "SECRET_RECOVERY_DAYS",
+    "SECRET_RENEWAL",
     "VERSION_DAYS",
 ];
 /// The printed token is good for a day's work.

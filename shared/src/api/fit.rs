@@ -82,6 +82,12 @@ fn shortened(text: &str) -> Option<String> {
     if let Some(Value::Array(errors)) = problem.get_mut("errors") {
         one_fault(errors);
     }
+    // What is wrong with each item of a list.
+    for item in problem.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(Value::Array(errors)) = item.get_mut("errors") {
+            one_fault(errors);
+        }
+    }
     Some(Value::from(problem).to_string())
 }
 
@@ -171,6 +177,11 @@ mod tests {
         let problem = fitted(answer(format!(r#"{{"title":"t","errors":[{warnings}]}}"#))).unwrap();
         let problem: Value = serde_json::from_str(body(&problem)).unwrap();
         assert_eq!((&problem["title"], problem["errors"].as_array().unwrap().len()), (&json!("t"), 2));
+        let parts = vec![failed.as_str(); 100].join(",");
+        let refused = fitted(answer(format!(r#"{{"title":"t","errors":[{warning}],"data":[{parts}]}}"#)));
+        let refused: Value = serde_json::from_str(body(&refused.unwrap())).unwrap();
+        assert_eq!(refused["errors"].as_array().unwrap().len(), 1);
+        assert_eq!(refused["data"][99]["errors"].as_array().unwrap().len(), 2);
         // What cannot be made shorter.
         assert!(fitted(answer(json!({"data": "d".repeat(7_000_000), "meta": {}}).to_string())).is_none());
         assert!(fitted(answer("no JSON ".repeat(1_000_000))).is_none());

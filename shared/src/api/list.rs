@@ -4,7 +4,7 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::cursor;
-use super::parameters::{MAX_TEXT, Parameters};
+use super::parameters::{DEFAULT_SIZE, MAX_TEXT, Parameters};
 use super::respond::{body, enveloped};
 use super::serve::reference;
 use super::{Problem, Request, Response, scope};
@@ -62,7 +62,7 @@ fn paged(
     filter: ListFilter,
     order: ListOrder,
 ) -> Result<ListQuery, Problem> {
-    let (size, number) = (parameters.page_size(), parameters.page_number());
+    let (size, number) = (parameters.page_size(DEFAULT_SIZE), parameters.page_number());
     let paging = Paging::Number(number.unwrap_or(1));
     let mut query = ListQuery { scope: scope(caller), filter, order, size, paging };
     let list = list_name(caller, &query);

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use super::{Problem, Request};
 
-const DEFAULT_SIZE: usize = 10;
+/// How many a page has, unless its list says otherwise.
+pub(super) const DEFAULT_SIZE: usize = 10;
 const MAX_SIZE: usize = 1000;
 /// Texts may have as many characters.
 pub(super) const MAX_TEXT: usize = 256;
@@ -56,15 +57,26 @@ impl Parameters {
         value
     }
 
-    /// `page[size]`: how many a page, 1 to 1000, 10 by default.
-    pub(super) fn page_size(&mut self) -> usize {
+    /// `page[size]`: how many a page, 1 to 1000, and so many by default.
+    pub(super) fn page_size(&mut self, default: usize) -> usize {
         let size = self.parse("page[size]", |text| number(text).filter(|size| *size <= MAX_SIZE));
-        size.unwrap_or(DEFAULT_SIZE)
+        size.unwrap_or(default)
     }
 
     /// `page[number]`, from 1.
     pub(super) fn page_number(&mut self) -> Option<usize> {
         self.parse("page[number]", number)
+    }
+
+    /// Takes what upstream's secret service reads as no number at all for one that is not there: its clients send
+    /// `NaN` for the first page.
+    pub(super) fn without_no_numbers(mut self) -> Self {
+        for name in ["page[size]", "page[number]"] {
+            if self.values.get(name).is_some_and(|text| is_no_number(text)) {
+                self.values.remove(name);
+            }
+        }
+        self
     }
 
     /// `page[after]`: a cursor that `decode` reads, or nothing for the beginning; never together with a
@@ -108,6 +120,13 @@ pub fn flag(request: &Request, name: &str) -> Result<bool, Problem> {
         (Some("true"), None) => Ok(true),
         _ => Err(Problem::InvalidParameters(vec![name.into()])),
     }
+}
+
+/// Whether JavaScript's `parseInt` reads zero or nothing in it.
+fn is_no_number(text: &str) -> bool {
+    let text = text.trim_start().trim_start_matches(['+', '-']);
+    let digits = text.len() - text.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+    text.get(..digits).is_none_or(|digits| digits.bytes().all(|digit| digit == b'0'))
 }
 
 fn number(text: &str) -> Option<usize> {

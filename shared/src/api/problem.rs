@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
@@ -11,7 +11,10 @@ use super::body::PATCHES;
 use super::effect::REPLAYED;
 use super::precondition::Current;
 use super::respond::{MAX_ENTRIES, body};
-use crate::flow::{EditError, Fault, Flow, FlowId, Help, PatchError, Role, StartError, Status, bounded};
+use crate::flow::{
+    EditError, Fault, Flow, FlowId, Help, MAX_FAULTS, PatchError, Role, StartError, Status, bounded,
+    more_faults,
+};
 use crate::identity::AuthError;
 use crate::json::join;
 use crate::secrets::{SecretError, VaultError};
@@ -65,6 +68,9 @@ pub enum Problem {
     /// The flow obeys not every rule.
     #[error("the flow is not valid")]
     InvalidFlow(Vec<Fault>),
+    /// Nothing of a list was stored: what is wrong with each item, as JSON.
+    #[error("nothing of the list was stored")]
+    NothingStored(Box<RawValue>),
     /// The flow lacks what it needs to run.
     #[error("the flow is not complete")]
     IncompleteFlow(Vec<Fault>),
@@ -247,6 +253,9 @@ impl Problem {
             Self::InvalidFlow(_) => {
                 Kind(StatusCode::BAD_REQUEST, "validation-failed", "The flow is not valid")
             }
+            Self::NothingStored(_) => {
+                Kind(StatusCode::BAD_REQUEST, "nothing-stored", "Nothing of the list was stored")
+            }
             Self::IncompleteFlow(_) => Kind(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "incomplete-flow",
@@ -413,7 +422,8 @@ impl Problem {
                     "if_match.required",
                 )]
             }
-            Self::Answered(_) => Vec::new(),
+            // It has those of its items, which are not read again.
+            Self::Answered(_) | Self::NothingStored(_) => Vec::new(),
             Self::KeyReused => vec![entry(
                 "The Idempotency-Key has been used for a request that said something else",
                 "idempotency_key.reused",
@@ -470,6 +480,9 @@ impl Problem {
 
     /// `errors[]`. What is not known of a flow is put in as it is written: a [`Value`] would round its numbers.
     fn errors(&self) -> serde_json::Result<Box<RawValue>> {
+        if let Self::NothingStored(items) = self {
+            return errors_of_items(items);
+        }
         let entries = self.entries(usize::MAX);
         let difference = match self {
             Self::PreconditionFailed(current) => current.difference.as_deref(),
@@ -492,8 +505,10 @@ impl Problem {
         let Kind(status, kind, title) = self.kind();
         let errors = self.errors().unwrap_or_else(|_| RawValue::NULL.to_owned());
         let kind = format!("/problems/{kind}");
+        let data = if let Self::NothingStored(items) = &self { Some(&**items) } else { None };
+        let status_code = status.as_u16();
         let text =
-            Text { errors: &errors, instance, request_id, status: status.as_u16(), title, kind: &kind };
+            Text { data, errors: &errors, instance, request_id, status: status_code, title, kind: &kind };
         let mut response = body(status, serde_json::to_string(&text).unwrap_or_default());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -527,6 +542,24 @@ impl Problem {
     }
 }
 
+/// The errors of all these items, one after the other, but of so many only the first.
+fn errors_of_items(items: &RawValue) -> serde_json::Result<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct Failed<'a> {
+        #[serde(borrow)]
+        errors: Vec<&'a RawValue>,
+    }
+
+    let items: Vec<Failed<'_>> = serde_json::from_str(items.get())?;
+    let mut errors = items.into_iter().flat_map(|item| item.errors);
+    let mut told: Vec<_> = errors.by_ref().take(MAX_FAULTS).map(RawValue::to_owned).collect();
+    if errors.next().is_some() {
+        let code = StatusCode::BAD_REQUEST.as_u16();
+        told.push(to_raw_value(&fault_entry(&more_faults(), code))?);
+    }
+    to_raw_value(&told)
+}
+
 fn with_tag(headers: &mut HeaderMap, etag: &str) {
     if let Ok(etag) = HeaderValue::from_str(etag) {
         headers.insert(header::ETAG, etag);
@@ -537,6 +570,9 @@ fn with_tag(headers: &mut HeaderMap, etag: &str) {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Text<'a> {
+    /// What has become of each item of a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
     errors: &'a RawValue,
     instance: &'a str,
     request_id: &'a str,

@@ -139,9 +139,12 @@ fn validation(diagnostics: &[Diagnostic], most: usize) -> Result<Response, Probl
     Ok(response)
 }
 
+/// An entry that says which item it is of.
 fn with_prefix(prefix: &str, mut entry: Map<String, Value>) -> Map<String, Value> {
     if let Some(Value::String(pointer)) = entry.get_mut("pointer") {
         pointer.insert_str(0, prefix);
+    } else if !prefix.is_empty() {
+        entry.insert("pointer".into(), prefix.into());
     }
     entry
 }
@@ -191,9 +194,26 @@ fn written(entries: Vec<Map<String, Value>>) -> Result<Vec<Box<RawValue>>, serde
 pub fn bulk_response(
     request: &Request,
     status: StatusCode,
-    mut results: Vec<Result<Part, Problem>>,
+    results: Vec<Result<Part, Problem>>,
     is_array: bool,
 ) -> Result<Response, Problem> {
+    json(status, &told(request, results, is_array)?)
+}
+
+/// Why nothing of a list was stored.
+#[must_use]
+pub fn nothing_stored(request: &Request, results: Vec<Result<Part, Problem>>) -> Problem {
+    told(request, results, true)
+        .and_then(|told| Ok(Problem::NothingStored(to_raw_value(&told.data)?)))
+        .unwrap_or_else(|problem| problem)
+}
+
+/// What has become of each item.
+fn told(
+    request: &Request,
+    mut results: Vec<Result<Part, Problem>>,
+    is_array: bool,
+) -> Result<Enveloped, Problem> {
     let is_fault_of_ours = |result: &Result<Part, Problem>| {
         result.as_ref().is_err_and(|problem| problem.status().is_server_error())
     };
@@ -236,7 +256,7 @@ pub fn bulk_response(
         });
     }
     failures.log(&request_id);
-    json(status, &Enveloped { data, meta })
+    Ok(Enveloped { data, meta })
 }
 
 /// What the pointers of an item begin with.

@@ -17,8 +17,11 @@ use super::{OpenError, Problem, Request, Response, authenticate, id, require, sc
 use crate::config::Config;
 use crate::flow::{Fields, FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
-use crate::secrets::{Secret, SecretError, SecretValue, SecretView, Secrets};
+use crate::secrets::{Secret, SecretError, SecretValue, SecretView, Secrets, Shown};
 use crate::store::{FlowPage, ListQuery, SecretPage, SecretPaging, SecretQuery};
+
+/// How many secrets a page has by default: as many as upstream's, whose web page looks no further.
+const PAGE_SIZE: usize = 30;
 
 /// What the secrets' routes share: who calls, the table, and Secrets Manager.
 pub struct SecretsApp {
@@ -28,6 +31,8 @@ pub struct SecretsApp {
     pub secrets: Secrets,
     /// Whether everybody with a token may store secrets.
     pub everybody_stores: bool,
+    /// Whether components get what renews credentials.
+    pub components_renew: bool,
 }
 
 impl SecretsApp {
@@ -48,6 +53,7 @@ impl SecretsApp {
             verifier: Verifier::new(config.auth()?)?,
             secrets: Secrets::open(config, aws)?,
             everybody_stores: config.everybody_stores_secrets()?,
+            components_renew: config.components_renew_secrets()?,
         })
     }
 
@@ -70,15 +76,41 @@ impl SecretsApp {
         }
         Ok(caller)
     }
+
+    /// What this caller is shown of values.
+    #[must_use]
+    pub fn shown_to(&self, caller: &Caller) -> Shown {
+        match caller.may(Permission::ReadRawSecrets) {
+            false => Shown::Masked,
+            true if self.components_renew => Shown::Whole,
+            true => Shown::Raw,
+        }
+    }
+
+    /// Why a caller cannot do something with a secret; flows that are in the way are named if it sees them.
+    #[must_use]
+    pub fn problem(&self, caller: &Caller, error: SecretError) -> Problem {
+        let scope = scope(caller);
+        match error {
+            SecretError::InUse(flows) => {
+                Problem::SecretInUse(flows.iter().map(|flow| Use::of(flow, scope.contains(flow))).collect())
+            }
+            SecretError::OtherState(sequence) => {
+                Problem::ConditionFalse(Some(secret_tag(sequence, self.shown_to(caller))))
+            }
+            other => other.into(),
+        }
+    }
 }
 
-/// The parameters of `GET /secrets`: paging as of flows, always in the order of creation.
+/// The parameters of `GET /secrets`: paging as of flows, but for pages of another size and numbers that are none,
+/// always in the order of creation.
 ///
 /// # Errors
 /// 400 with everything that is wrong.
 pub fn secret_query(request: &Request, caller: &Caller) -> Result<SecretQuery, Problem> {
-    let mut parameters = Parameters::read(request);
-    let (size, number) = (parameters.page_size(), parameters.page_number());
+    let mut parameters = Parameters::read(request).without_no_numbers();
+    let (size, number) = (parameters.page_size(PAGE_SIZE), parameters.page_number());
     let list = list_name(caller);
     let paging = match parameters.page_after(number, |text| cursor::decode(text, &list)) {
         Some(after) => SecretPaging::After(after),
@@ -121,13 +153,19 @@ pub fn secrets_response(
     listed(request, &serde_json::to_string(&secrets)?, meta, next)
 }
 
-/// A strong entity tag of a secret as it is after so many changes: which of its two views it is of comes after the dot.
+/// A strong entity tag of a secret as it is after so many changes: what is shown of its value comes after the dot.
 #[must_use]
-pub fn secret_tag(sequence: u64, is_raw: bool) -> String {
-    format!("\"{sequence}.{}\"", if is_raw { "raw" } else { "masked" })
+pub fn secret_tag(sequence: u64, shown: Shown) -> String {
+    let view = match shown {
+        Shown::Masked => "masked",
+        Shown::Raw => "raw",
+        Shown::Whole => "whole",
+    };
+    format!("\"{sequence}.{view}\"")
 }
 
-/// The answer with one secret, and all of its value or what is not secret in it; for a new one with its `Location`.
+/// The answer with one secret, and so much of its value; for a new one with its `Location`, which is the same
+/// whatever path it was stored by.
 ///
 /// # Errors
 /// 500 when it cannot be written as JSON.
@@ -135,12 +173,11 @@ pub fn secret_response(
     status: StatusCode,
     secret: &Secret,
     value: &SecretValue,
-    is_raw: bool,
+    shown: Shown,
 ) -> Result<Response, Problem> {
-    let value = if is_raw { value.raw() } else { value.masked() };
-    let data = serde_json::to_string(&SecretView::new(secret, Some(value)))?;
+    let data = serde_json::to_string(&SecretView::new(secret, Some(value.shown(shown))))?;
     let mut response = body(status, enveloped(&data, &Map::new())?);
-    tagged(&mut response, &secret_tag(secret.sequence, is_raw))?;
+    tagged(&mut response, &secret_tag(secret.sequence, shown))?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::CREATED
@@ -184,19 +221,4 @@ pub fn usages_response(
     let next = page.next.as_ref().map(|next| flow_cursor(caller, query, next)).transpose()?;
     let usages = serde_json::to_string(&usages.collect::<Vec<_>>())?;
     listed(request, &usages, page_meta(query.size, None, None), next)
-}
-
-/// Why a caller cannot do something with a secret; flows that are in the way are named if it sees them.
-#[must_use]
-pub fn secret_problem(caller: &Caller, error: SecretError) -> Problem {
-    let scope = scope(caller);
-    match error {
-        SecretError::InUse(flows) => {
-            Problem::SecretInUse(flows.iter().map(|flow| Use::of(flow, scope.contains(flow))).collect())
-        }
-        SecretError::OtherState(sequence) => {
-            Problem::ConditionFalse(Some(secret_tag(sequence, caller.may(Permission::ReadRawSecrets))))
-        }
-        other => other.into(),
-    }
 }

@@ -9,7 +9,7 @@ use super::body::JSON_PATCH;
 use super::conditions::tagged;
 use super::list::{listed, page_meta};
 use super::media::preferred;
-use super::parameters::Parameters;
+use super::parameters::{DEFAULT_SIZE, Parameters};
 use super::respond::{body, json as answer, version_etag};
 use super::{App, Problem, Request, Response, Wording, cursor, scope};
 use crate::flow::{Difference, Document, FinalDocument, Flow, FlowId, json_patch, tag_of};
@@ -91,7 +91,7 @@ impl<'a> VersionView<'a> {
 /// 400 with everything that is wrong with the parameters.
 pub async fn versions_response(app: &App, request: &Request, flow: &Flow) -> Result<Response, Problem> {
     let mut parameters = Parameters::read(request);
-    let (size, number) = (parameters.page_size(), parameters.page_number());
+    let (size, number) = (parameters.page_size(DEFAULT_SIZE), parameters.page_number());
     let list = cursor::fingerprint(&("versions", flow.id));
     let after = parameters.page_after(number, |text| cursor::decode::<u64>(text, &list)).flatten();
     parameters.check()?;

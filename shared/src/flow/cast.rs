@@ -14,6 +14,7 @@ use super::document::{Field, Json};
 use super::parse::Fault;
 use super::unknown::{Known, Unknown};
 use super::{Fields, read_fields};
+use crate::json::Tree;
 
 /// Texts in messages are cut after this many characters: a fault never repeats a whole body.
 const MAX_ECHO: usize = 100;
@@ -81,6 +82,7 @@ impl<'a> Reader<'a, '_> {
         Field::Value(text)
     }
 
+    /// An id, or what stands for one.
     pub(super) fn id<T: FromStr>(&mut self, name: &str) -> Field<T> {
         let Some(raw) = self.raw(name) else {
             return Field::Absent;
@@ -88,7 +90,7 @@ impl<'a> Reader<'a, '_> {
         if kind(raw) == "null" {
             return Field::Null;
         }
-        let id = serde_json::from_str::<String>(raw.get()).ok().and_then(|text| text.parse().ok());
+        let id = id_text(raw).and_then(|text| text.parse().ok());
         if id.is_none() {
             self.fault(name, "cast", cast_error("ObjectId", raw, name, Some("BSONTypeError")));
         }
@@ -182,6 +184,15 @@ impl<'a> Elements<'a> {
         raw.into_iter().enumerate().map(move |(index, element)| {
             (if is_bare { list.clone() } else { format!("{list}/{index}") }, element)
         })
+    }
+}
+
+/// The text that upstream's model reads as an id: of an object that of its `_id`, because its clients send what was
+/// listed where its id would do.
+pub(crate) fn id_text(raw: &RawValue) -> Option<String> {
+    match kind(raw) {
+        "Object" => Tree::read_text(read_fields(raw)?.get("_id")?),
+        _ => Tree::read_text(raw),
     }
 }
 

@@ -17,6 +17,7 @@ mod time;
 mod unknown;
 mod view;
 
+pub(crate) use cast::id_text;
 pub use credentials::CredentialCheck;
 pub use diff::{Difference, json_patch};
 pub(crate) use document::tag_of;
@@ -28,6 +29,7 @@ pub use id::{FlowId, InvalidId, ObjectId, SecretId};
 pub(crate) use lifecycle::MAX_REPEATS;
 pub use lifecycle::{Actor, Deletion, Flow, NoEffect, RunEvent, StartError, Status};
 pub use ownership::{EditError, Role};
+pub(crate) use parse::MAX_FAULTS;
 pub use parse::{
     Checks, ComponentCheck, Fault, Fields, Help, Invalid, MAX_OWNERS, Parsed, bounded, more_faults,
     read_fields, too_large,

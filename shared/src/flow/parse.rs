@@ -22,7 +22,7 @@ pub(super) const MAX_SECRETS: usize = 16;
 const MAX_NAME: usize = 256;
 const MAX_DESCRIPTION: usize = 4096;
 /// Faults reported of one document.
-pub(super) const MAX_FAULTS: usize = 1000;
+pub(crate) const MAX_FAULTS: usize = 1000;
 
 const MAX_NODE_ID: usize = 30;
 const MAX_EDGE_ID: usize = 10;
@@ -197,7 +197,7 @@ impl Document {
 }
 
 /// The graph, and where in it its edges are: those that could not be read are nowhere.
-fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec<Option<String>>) {
+fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec<Option<EdgePlace>>) {
     let fields = match reader.object("graph") {
         Field::Value(fields) => fields,
         missing => {
@@ -231,8 +231,8 @@ fn read_graph(reader: &mut Reader<'_, '_>, check: ComponentCheck) -> (Graph, Vec
                 if graph.faults.len() > MAX_FAULTS {
                     break;
                 }
-                let edge = read_edge(&mut graph, &place, raw);
-                edge_places.push(edge.is_some().then_some(place));
+                let (edge, missing) = read_edge(&mut graph, &place, raw).unzip();
+                edge_places.push(missing.map(|missing| EdgePlace { place, missing }));
                 read.push(edge.unwrap_or_default());
             }
             Field::Value(read)
@@ -294,7 +294,13 @@ fn read_node(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue, check: Com
     Some(node)
 }
 
-fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<Edge> {
+/// Where an edge is, and what upstream calls its source and its target if they are missing.
+struct EdgePlace {
+    place: String,
+    missing: [&'static str; 2],
+}
+
+fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<(Edge, [&'static str; 2])> {
     if graph.faults.len() > MAX_FAULTS {
         return None;
     }
@@ -318,7 +324,12 @@ fn read_edge(graph: &mut Reader<'_, '_>, place: &str, raw: &RawValue) -> Option<
         required(&mut reader, "target", "edge.target.required", "Flow edges require a target.", UNLIMITED);
     let source =
         required(&mut reader, "source", "edge.source.required", "Flow edges require a source.", UNLIMITED);
-    Some(Edge { id, config, source, target })
+    let missing = ["source", "target"].map(|name| match reader.raw(name).map(RawValue::get) {
+        Some("null") => "null",
+        Some(r#""""#) => "",
+        _ => "undefined",
+    });
+    Some((Edge { id, config, source, target }, missing))
 }
 
 fn read_owners(reader: &mut Reader<'_, '_>) -> Vec<Owner> {
@@ -385,16 +396,16 @@ fn required(
     text
 }
 
-fn check_references(graph: &Graph, edge_places: &[Option<String>], reader: &mut Reader<'_, '_>) {
+fn check_references(graph: &Graph, edge_places: &[Option<EdgePlace>], reader: &mut Reader<'_, '_>) {
     let ids: HashSet<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
     for (edge, place) in graph.edges.value().into_iter().flatten().zip(edge_places) {
-        let Some(place) = place else { continue };
-        for (end, name, reason, id) in [
-            ("Edge source", "source", "edge.source.unknown", &edge.source),
-            ("Edge target", "target", "edge.target.unknown", &edge.target),
+        let Some(EdgePlace { place, missing: [no_source, no_target] }) = place else { continue };
+        for (end, name, reason, id, missing) in [
+            ("Edge source", "source", "edge.source.unknown", &edge.source, no_source),
+            ("Edge target", "target", "edge.target.unknown", &edge.target, no_target),
         ] {
             if id.is_empty() || !ids.contains(id.as_str()) {
-                let shown = if id.is_empty() { "undefined".to_owned() } else { shorten(id) };
+                let shown = if id.is_empty() { (*missing).to_owned() } else { shorten(id) };
                 let message = format!("{end} with id \"{shown}\" could not be found among nodes.");
                 reader.fault(&format!("graph/{place}/{name}"), reason, message);
             }

@@ -20,7 +20,7 @@ use crate::identity::Caller;
 use crate::store::{self, Hold, Receipt, SecretRead, Store, Unsettled, pause};
 
 pub use secret::{OwnerType, Secret, SecretOwner, SecretView};
-pub use value::{SecretType, SecretValue};
+pub use value::{SecretType, SecretValue, Shown};
 pub use vault::{Recovery, Vault, VaultError, VaultSettings};
 
 /// How often a change is decided again that others overtake.

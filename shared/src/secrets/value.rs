@@ -7,12 +7,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::flow::{Fault, ObjectId, read_fields};
+use crate::flow::{Fault, ObjectId, id_text, read_fields};
 use crate::json::Tree;
 use crate::limits::SECRET_BYTES;
 
 /// What is shown of what is not shown.
 const MASK: &str = "***";
+/// What gets new tokens. No component needs it that is not given the task, and it is worth more than they are.
+const RENEWAL: [&str; 2] = ["refreshToken", "inputFields"];
 /// Keys of at least this many characters keep the last [`SHOWN`] of them.
 const MIN_SHOWN: usize = 10;
 const SHOWN: usize = 4;
@@ -97,7 +99,7 @@ impl FromStr for SecretType {
     }
 }
 
-/// A value that obeys the rules of its type. It is shown by [`Self::masked`] alone.
+/// A value that obeys the rules of its type. It is shown by [`Self::shown`] alone.
 #[derive(Clone, PartialEq)]
 pub struct SecretValue {
     kind: SecretType,
@@ -108,6 +110,17 @@ impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretValue")
     }
+}
+
+/// How much of a value is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing that is secret.
+    Masked,
+    /// All that a component needs.
+    Raw,
+    /// What renews the credential, too.
+    Whole,
 }
 
 /// The value does not fit Secrets Manager.
@@ -160,7 +173,7 @@ impl SecretValue {
 
     /// The value as Secrets Manager keeps it: its members as JSON.
     pub(super) fn to_text(&self) -> String {
-        self.raw().to_text()
+        self.whole().to_text()
     }
 
     /// Reads what [`Self::to_text`] gave.
@@ -171,21 +184,26 @@ impl SecretValue {
     }
 
     /// The whole value.
-    #[must_use]
-    pub fn raw(&self) -> Tree {
+    fn whole(&self) -> Tree {
         Tree::Object(self.members.clone())
     }
 
-    /// The value with `***` for whatever is secret in it.
+    /// So much of the value, and `***` for the rest.
     #[must_use]
-    pub fn masked(&self) -> Tree {
+    pub fn shown(&self, shown: Shown) -> Tree {
         let form = |name: &str| {
             let known = self.kind.members().iter().find(|(known, ..)| *known == name);
             known.map_or(Form::Tree, |(_, _, form)| *form)
         };
-        Tree::Object(
-            self.members.iter().map(|(name, value)| (name.clone(), form(name).mask(value))).collect(),
-        )
+        let is_masked = |name: &str| match shown {
+            Shown::Masked => true,
+            Shown::Raw => RENEWAL.contains(&name),
+            Shown::Whole => false,
+        };
+        let members = self.members.iter().map(|(name, value)| {
+            (name.clone(), if is_masked(name) { form(name).mask(value) } else { value.clone() })
+        });
+        Tree::Object(members.collect())
     }
 }
 
@@ -201,7 +219,8 @@ impl Form {
             let sent = Tree::read(sent.get()).map_err(|_| ("cast", "cannot be read"))?;
             return unmasked(sent, stored).map(Some);
         }
-        let text = Tree::read_text(sent).ok_or(("cast", "must be a string"))?;
+        let text = if self == Self::Id { id_text(sent) } else { Tree::read_text(sent) };
+        let text = text.ok_or(("cast", "must be a string"))?;
         if let Some(stored) = stored
             && Tree::Text(text.clone()) == self.mask(stored)
         {
@@ -350,8 +369,8 @@ mod tests {
             ),
         ] {
             let secret = parse(kind, &value, None).unwrap();
-            assert_eq!(json(&secret.masked()), masked, "{kind}");
-            assert_eq!(json(&secret.raw()), value, "{kind}");
+            assert_eq!(json(&secret.shown(Shown::Masked)), masked, "{kind}");
+            assert_eq!(json(&secret.whole()), value, "{kind}");
             assert_eq!(SecretValue::from_text(secret.kind, &secret.to_text()).unwrap(), secret);
             assert_eq!(
                 parse(kind, &masked, Some(&secret)),
@@ -403,18 +422,18 @@ mod tests {
     #[test]
     fn scalars_become_texts_and_unknown_members_are_dropped() {
         let secret = parse("SIMPLE", &json!({"username": "a", "passphrase": 1234, "x": 1}), None).unwrap();
-        assert_eq!(json(&secret.raw()), json!({"username": "a", "passphrase": "1234"}));
+        assert_eq!(json(&secret.whole()), json!({"username": "a", "passphrase": "1234"}));
     }
 
     #[test]
     fn a_mask_keeps_a_member_of_the_same_type_only() {
         let simple = parse("SIMPLE", &json!({"username": "a", "passphrase": "old"}), None).unwrap();
         let kept = parse("SIMPLE", &json!({"username": "b", "passphrase": "***"}), Some(&simple)).unwrap();
-        assert_eq!(json(&kept.raw()), json!({"username": "b", "passphrase": "old"}));
+        assert_eq!(json(&kept.whole()), json!({"username": "b", "passphrase": "old"}));
         assert!(parse("MIXED", &json!({"payload": "***"}), Some(&simple)).is_err());
         let tree = parse("MIXED", &json!({"payload": {"a": "1", "b": "2"}}), None).unwrap();
         let kept = parse("MIXED", &json!({"payload": {"b": "***", "c": "3"}}), Some(&tree)).unwrap();
-        assert_eq!(json(&kept.raw()), json!({"payload": {"b": "2", "c": "3"}}));
+        assert_eq!(json(&kept.whole()), json!({"payload": {"b": "2", "c": "3"}}));
     }
 
     #[test]
@@ -543,18 +562,18 @@ mod tests {
         #[test]
         fn what_was_shown_can_be_sent_back_and_is_exactly_what_is_stored(tree in tree()) {
             let Some(secret) = read(&payload(tree), None) else { return Ok(()) };
-            prop_assert!(read(&secret.masked(), Some(&secret)) == Some(secret.clone()));
+            prop_assert!(read(&secret.shown(Shown::Masked), Some(&secret)) == Some(secret.clone()));
             prop_assert!(SecretValue::from_text(secret.kind, &secret.to_text()).unwrap() == secret);
-            prop_assert!(read(&secret.raw(), None) == Some(secret));
+            prop_assert!(read(&secret.whole(), None) == Some(secret));
         }
 
         #[test]
         fn an_edit_of_an_array_never_gives_a_mask_another_value(tree in tree(), edits in edits()) {
             let Some(secret) = read(&payload(tree), None) else { return Ok(()) };
-            let mut sent = secret.masked();
+            let mut sent = secret.shown(Shown::Masked);
             edit(&mut sent, &mut edits.into_iter());
             let Some(kept) = read(&sent, Some(&secret)) else { return Ok(()) };
-            let (sent, kept, stored) = (leaves(&sent), leaves(&kept.raw()), leaves(&secret.raw()));
+            let (sent, kept, stored) = (leaves(&sent), leaves(&kept.whole()), leaves(&secret.whole()));
             for (place, _) in sent.iter().filter(|(_, leaf)| **leaf == Tree::Text(MASK.into())) {
                 // What the mask stands for is where it was, and so is all of the outermost array around it.
                 let array = place.find(|c: char| c.is_ascii_digit()).unwrap_or(place.len());
@@ -569,7 +588,7 @@ mod tests {
         #[test]
         fn no_mask_shows_more_than_the_end_of_a_long_key(key in "[a-z0-9]{1,40}") {
             let secret = parse("API_KEY", &json!({"key": key}), None).unwrap();
-            let shown = json(&secret.masked())["key"].as_str().unwrap().replace('*', "");
+            let shown = json(&secret.shown(Shown::Masked))["key"].as_str().unwrap().replace('*', "");
             prop_assert_eq!(shown.len(), if key.len() < 10 { 0 } else { 4 });
             prop_assert!(key.ends_with(&shown));
         }

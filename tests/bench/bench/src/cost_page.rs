@@ -69,8 +69,10 @@ impl Book<'_> {
 
     /// The route of a function.
     fn route(&self, function: &str) -> Option<String> {
-        let mut routes = self.stack.template.routes.iter();
-        let route = routes.find(|route| route.function == function && route.method != "HEAD")?;
+        let routes = self.stack.template.routes.iter();
+        let routes = routes.filter(|route| route.function == function && route.method != "HEAD");
+        // Secrets have longer paths too.
+        let route = routes.min_by_key(|route| route.path.len())?;
         Some(if route.path == "$default" {
             "any other".into()
         } else {
