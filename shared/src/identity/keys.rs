@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::token::{AuthError, Refusal};
+use crate::config::{ConfigError, no_certificates};
 use crate::flow::Timestamp;
 use crate::json::Plain;
 use crate::telemetry::{self, Metric};
@@ -58,21 +59,12 @@ pub enum KeySource {
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read.
-    #[error("cannot read the JWKS file")]
-    File(#[source] std::io::Error),
     /// The text is no JWKS.
     #[error("the JWKS is not valid JSON")]
     Parse(#[source] serde_json::Error),
     /// There is no key in it that a token could be verified with.
     #[error("the JWKS has no usable key")]
     Empty,
-    /// The secret is shorter than HS256 wants it.
-    #[error("AUTH_HS256_SECRET has fewer than {MIN_SECRET_BYTES} bytes")]
-    ShortSecret,
-    /// The text holds no certificate.
-    #[error("AUTH_JWKS_CA holds no certificate that can be read")]
-    Authority,
     /// The URL did not answer with a JWKS.
     #[error("cannot fetch the JWKS: {0}")]
     Fetch(&'static str),
@@ -95,17 +87,30 @@ pub(super) enum Keys {
 const MIN_SECRET_BYTES: usize = 32;
 
 impl Keys {
-    pub(super) fn open(source: &KeySource) -> Result<Self, KeyError> {
+    pub(super) fn open(source: &KeySource) -> Result<Self, ConfigError> {
+        let wrong = |name, problem: String| ConfigError { name, problem: problem.into() };
+        let fixed = |text: &[u8]| {
+            KeySet::parse(text).map(Self::Fixed).map_err(|error| match error {
+                KeyError::Parse(error) => {
+                    wrong("AUTH_JWKS", format!("is no JWKS, as JSON or in a file: {error}"))
+                }
+                error => wrong("AUTH_JWKS", format!("does not do: {error}")),
+            })
+        };
         Ok(match source {
-            KeySource::Inline(text) => Self::Fixed(KeySet::parse(text.as_bytes())?),
-            KeySource::File(path) => {
-                Self::Fixed(KeySet::parse(&std::fs::read(path).map_err(KeyError::File)?)?)
-            }
-            KeySource::Url { url, authority } => {
-                Self::Fetched(Box::new(FetchedKeys::new(url.clone(), authority.as_deref())?))
-            }
+            KeySource::Inline(text) => fixed(text.as_bytes())?,
+            KeySource::File(path) => fixed(&std::fs::read(path).map_err(|error| {
+                wrong(
+                    "AUTH_JWKS",
+                    format!("is neither a JWKS nor the path of a file that can be read: {error}"),
+                )
+            })?)?,
+            KeySource::Url { url, authority } => Self::Fetched(Box::new(
+                FetchedKeys::new(url.clone(), authority.as_deref())
+                    .ok_or_else(|| no_certificates("AUTH_JWKS_CA"))?,
+            )),
             KeySource::Secret(secret) if secret.len() < MIN_SECRET_BYTES => {
-                return Err(KeyError::ShortSecret);
+                return Err(wrong("AUTH_HS256_SECRET", format!("has fewer than {MIN_SECRET_BYTES} bytes")));
             }
             KeySource::Secret(secret) => {
                 let decoding = DecodingKey::from_secret(secret.as_bytes());
@@ -296,8 +301,8 @@ struct State {
 }
 
 impl FetchedKeys {
-    fn new(url: String, authority: Option<&str>) -> Result<Self, KeyError> {
-        Ok(Self { url, connector: connector(authority)?, state: Mutex::default() })
+    fn new(url: String, authority: Option<&str>) -> Option<Self> {
+        Some(Self { url, connector: connector(authority)?, state: Mutex::default() })
     }
 
     async fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, AuthError> {
@@ -402,19 +407,28 @@ impl Keys {
     }
 }
 
+/// Whether these are certificates (PEM) that can be trusted.
+pub(crate) fn can_be_trusted(authority: &str) -> bool {
+    connector(Some(authority)).is_some()
+}
+
 /// Each request has a connection of its own: one that was kept while a sandbox was frozen is dead.
-fn connector(authority: Option<&str>) -> Result<Connector, KeyError> {
+fn connector(authority: Option<&str>) -> Option<Connector> {
     let builder = Connector::builder().pool_max_idle_per_host(0);
     let builder = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    let Some(authority) = authority.map(certificates) else { return Ok(builder.build()) };
+    let Some(authority) = authority.map(certificates) else { return Some(builder.build()) };
     if authority.is_empty() {
-        return Err(KeyError::Authority);
+        return None;
     }
     let trust = TrustStore::empty().with_pem_certificate(authority);
-    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|_| KeyError::Authority)?;
-    // The library panics over what is no certificate.
+    let context = TlsContext::builder().with_trust_store(trust).build().ok()?;
+    // The library panics over what is no certificate. That is said in other words.
     let build = || builder.tls_context(context).build();
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).map_err(|_| KeyError::Authority)
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build));
+    std::panic::set_hook(hook);
+    built.ok()
 }
 
 /// The certificates of a text (PEM), whose line breaks may have become blanks on their way here.
