@@ -189,7 +189,7 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
         expires_in: DAY,
     })?;
     let address = server.address;
-    let kept = folder.map_or_else(|| "memory alone".into(), |folder| folder.display().to_string());
+    let kept = folder.map_or_else(|| "memory".into(), |folder| folder.display().to_string());
     let aws = server.aws.map(introduce_aws).unwrap_or_default();
     writeln!(
         stdout(),
