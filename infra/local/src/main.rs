@@ -193,7 +193,7 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
     let aws = server.aws.map(introduce_aws).unwrap_or_default();
     writeln!(
         stdout(),
-        r#"Flow Repository on http://{address}, data in {kept}
+        r#"The flow repository listens on http://{address}; data is kept in {kept}
 {aws}
 Paste this into another terminal. You are user developer of tenant acme, for a day:
 

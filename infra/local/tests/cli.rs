@@ -56,7 +56,7 @@ fn start(arguments: &[&str]) -> (Child, Vec<String>) {
 /// What a server answers to a GET with the token that it printed.
 #[cfg(unix)]
 fn get(lines: &[String], path: &str) -> String {
-    let host = lines[0].split("http://").nth(1).unwrap().split(',').next().unwrap();
+    let host = lines[0].split("http://").nth(1).unwrap().split(';').next().unwrap();
     let token = lines.iter().find_map(|line| line.strip_prefix("export TOKEN=")).unwrap();
     let answer = exchange(
         host,
@@ -189,7 +189,7 @@ fn data_is_kept_and_a_folder_is_one_servers() {
     let folder = folder("data");
     let data = folder.to_str().unwrap();
     let (first, lines) = start(&["--port", "0", "--data", data, "--seed"]);
-    assert!(lines[0].ends_with(&format!(", data in {data}")), "{lines:?}");
+    assert!(lines[0].ends_with(&format!("; data is kept in {data}")), "{lines:?}");
     wait_for_events(&lines, 8);
     let error = complaint(&["--port", "0", "--data", data]);
     assert!(error.contains("is in use by another server"), "{error}");
