@@ -20,7 +20,7 @@ use lambda_http::http::Uri;
 use tracing::Level;
 
 use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, Role, RuleLevels};
-use crate::identity::{AuthSettings, KeySource, can_be_trusted};
+use crate::identity::{AuthSettings, KeySource, are_certificates};
 use crate::secrets::{Recovery, VaultSettings};
 
 /// No single attempt may eat the whole request.
@@ -156,7 +156,7 @@ impl Config {
         let roots = match self.optional(name) {
             Some(path) => {
                 let roots = self.read(name, &path)?;
-                if !can_be_trusted(&roots) {
+                if !are_certificates(&roots) {
                     return Err(no_certificates(name));
                 }
                 roots.into_bytes()

@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::byte_stream::ByteStream;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,6 +32,8 @@ const MIN_INTERVAL: Duration = Duration::from_secs(30);
 /// Where a token can be neither accepted nor refused, they are asked for as often as clients are told to come back.
 const UNKNOWN_INTERVAL: Duration = Duration::from_secs(1);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
 const MAX_JWKS_BYTES: usize = 256 * 1024;
 /// More keys than these are passed over without a word.
 const MAX_WORDS: usize = 20;
@@ -407,9 +409,11 @@ impl Keys {
     }
 }
 
-/// Whether these are certificates (PEM) that can be trusted.
-pub(crate) fn can_be_trusted(authority: &str) -> bool {
-    connector(Some(authority)).is_some()
+/// Whether a text (PEM) has certificates, and each looks like one. To parse them as well would be half a start.
+pub(crate) fn are_certificates(text: &str) -> bool {
+    let is_sequence = |body: String| STANDARD.decode(body).is_ok_and(|der| der.first() == Some(&0x30));
+    let mut bodies = bodies(text).peekable();
+    bodies.peek().is_some() && bodies.all(is_sequence)
 }
 
 /// Each request has a connection of its own: one that was kept while a sandbox was frozen is dead.
@@ -433,12 +437,11 @@ fn connector(authority: Option<&str>) -> Option<Connector> {
 
 /// The certificates of a text (PEM), whose line breaks may have become blanks on their way here.
 fn certificates(text: &str) -> String {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
+    bodies(text).map(|body| format!("{BEGIN}\n{body}\n{END}\n")).collect()
+}
+
+/// Their base64, each in one piece.
+fn bodies(text: &str) -> impl Iterator<Item = String> {
     let bodies = text.split(BEGIN).skip(1).filter_map(|rest| rest.split_once(END));
-    let certificate = |(body, _): (&str, &str)| {
-        let body: String = body.split_whitespace().collect();
-        format!("{BEGIN}\n{body}\n{END}\n")
-    };
-    bodies.map(certificate).collect()
+    bodies.map(|(body, _)| body.split_whitespace().collect())
 }
