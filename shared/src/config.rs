@@ -155,7 +155,7 @@ impl Config {
         let name = "AWS_CA_BUNDLE";
         let roots = match self.optional(name) {
             Some(path) => {
-                let roots = self.read(name, &path)?;
+                let roots = read(name, &path)?;
                 if !are_certificates(&roots) {
                     return Err(no_certificates(name));
                 }
@@ -503,16 +503,16 @@ impl Config {
     fn jwks_authority(&self) -> Result<Option<String>, ConfigError> {
         let name = "AUTH_JWKS_CA";
         match self.optional(name) {
-            Some(path) if !path.contains("-----BEGIN") => self.read(name, &path).map(Some),
+            Some(path) if !path.contains("-----BEGIN") => read(name, &path).map(Some),
             text => Ok(text),
         }
     }
+}
 
-    /// The text of the file that a setting names.
-    fn read(&self, name: &'static str, path: &str) -> Result<String, ConfigError> {
-        let text = std::fs::read_to_string(path);
-        text.map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() })
-    }
+/// The text of the file that a setting names.
+fn read(name: &'static str, path: &str) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path);
+    text.map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() })
 }
 
 /// What is wrong with certificates, of whatever setting.

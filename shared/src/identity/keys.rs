@@ -430,14 +430,15 @@ fn connector(authority: Option<&str>) -> Option<Connector> {
     let build = || builder.tls_context(context).build();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build));
+    let connector = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build));
     std::panic::set_hook(hook);
-    built.ok()
+    connector.ok()
 }
 
 /// The certificates of a text (PEM), whose line breaks may have become blanks on their way here.
 fn certificates(text: &str) -> String {
-    bodies(text).map(|body| format!("{BEGIN}\n{body}\n{END}\n")).collect()
+    let certificate = |body: String| format!("{BEGIN}\n{body}\n{END}\n");
+    bodies(text).map(certificate).collect()
 }
 
 /// Their base64, each in one piece.
