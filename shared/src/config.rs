@@ -16,9 +16,11 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use lambda_http::http::Uri;
+use tracing::Level;
 
 use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, Role, RuleLevels};
-use crate::identity::{AuthSettings, KeySource};
+use crate::identity::{AuthSettings, KeySource, are_certificates};
 use crate::secrets::{Recovery, VaultSettings};
 
 /// No single attempt may eat the whole request.
@@ -33,11 +35,15 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 /// would look in more places, and costs every function a tenth of its size; docs/adr/0019-start.md.
 ///
 /// # Errors
-/// When there is no region, or `AWS_CA_BUNDLE` names no file that can be read.
+/// When there is no region, or a setting makes no sense.
 pub fn aws() -> Result<SdkConfig, ConfigError> {
     let config = environment();
-    let region = config.optional("AWS_REGION").or_else(|| config.optional("AWS_DEFAULT_REGION"));
+    let default = config.word("AWS_DEFAULT_REGION", "-")?;
+    let region = config.region()?.or(default);
     let region = region.ok_or(ConfigError { name: "AWS_REGION", problem: "is not set".into() })?;
+    for name in ENDPOINTS {
+        config.url(name)?;
+    }
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -55,6 +61,15 @@ pub fn aws() -> Result<SdkConfig, ConfigError> {
     builder.set_endpoint_url(config.optional("AWS_ENDPOINT_URL"));
     Ok(builder.build())
 }
+
+/// Of all services, and of each that is called: the SDK asks for these when it is too late to refuse them.
+const ENDPOINTS: [&str; 5] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_EVENTBRIDGE",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SQS",
+];
 
 /// What is set for one service, such as `AWS_ENDPOINT_URL_DYNAMODB`.
 #[derive(Debug)]
@@ -92,7 +107,8 @@ type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// The settings of this process.
 #[must_use]
 pub fn environment() -> Config {
-    Config::new(|name| std::env::var(name).ok())
+    // What is no Unicode is not taken for what is not set.
+    Config::new(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }
 
 impl Config {
@@ -109,12 +125,42 @@ impl Config {
         self.optional(name).ok_or(ConfigError { name, problem: "is not set".into() })
     }
 
+    fn required_word(&self, name: &'static str, others: &str) -> Result<String, ConfigError> {
+        self.word(name, others)?;
+        self.required(name)
+    }
+
+    /// What consists of letters, digits and these others.
+    fn word(&self, name: &'static str, others: &str) -> Result<Option<String>, ConfigError> {
+        let value = self.optional(name);
+        let is_strange = |letter: char| !letter.is_ascii_alphanumeric() && !others.contains(letter);
+        if value.as_ref().is_some_and(|value| value.contains(is_strange)) {
+            let problem =
+                format!("has a character that is neither a letter nor a digit nor one of {others:?}");
+            return Err(ConfigError { name, problem: problem.into() });
+        }
+        Ok(value)
+    }
+
+    fn url(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let url = self.optional(name);
+        if url.as_ref().is_some_and(|url| read_url(url).is_none()) {
+            return Err(ConfigError { name, problem: "is no http or https URL".into() });
+        }
+        Ok(url)
+    }
+
     /// `AWS_CA_BUNDLE`: a file with the certificates (PEM) that lead to AWS, instead of Amazon's own.
     fn http_client(&self) -> Result<SharedHttpClient, ConfigError> {
         let name = "AWS_CA_BUNDLE";
         let roots = match self.optional(name) {
-            Some(path) => std::fs::read(path)
-                .map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() })?,
+            Some(path) => {
+                let roots = read(name, &path)?;
+                if !are_certificates(&roots) {
+                    return Err(no_certificates(name));
+                }
+                roots.into_bytes()
+            }
             None => AMAZON_ROOTS.to_vec(),
         };
         let trust = TrustStore::empty().with_pem_certificate(roots);
@@ -125,27 +171,44 @@ impl Config {
         Ok(Builder::new().tls_provider(provider).tls_context(context).build_https())
     }
 
+    /// `AWS_REGION`: what requests are signed for.
+    ///
+    /// # Errors
+    /// When it is no such name.
+    pub fn region(&self) -> Result<Option<String>, ConfigError> {
+        self.word("AWS_REGION", "-")
+    }
+
+    /// `DYNAMODB_ENDPOINT`: another DynamoDB than the embedded one, for the local server alone.
+    ///
+    /// # Errors
+    /// When it is no URL.
+    pub fn other_dynamodb(&self) -> Result<Option<String>, ConfigError> {
+        self.url("DYNAMODB_ENDPOINT")
+    }
+
     /// `TABLE_NAME`: the one table.
     ///
     /// # Errors
-    /// When it is not set.
+    /// When it is not set, or no such name.
     pub fn table_name(&self) -> Result<String, ConfigError> {
-        self.required("TABLE_NAME")
+        self.required_word("TABLE_NAME", "_.-:/")
     }
 
     /// `EVENT_BUS_NAME`: where events go.
     ///
     /// # Errors
-    /// When it is not set.
+    /// When it is not set, or no such name.
     pub fn event_bus_name(&self) -> Result<String, ConfigError> {
-        self.required("EVENT_BUS_NAME")
+        self.required_word("EVENT_BUS_NAME", "_.-:/")
     }
 
     /// `UNREADABLE_QUEUE_URL`: where changes go that cannot be read.
     ///
     /// # Errors
-    /// When it is not set.
+    /// When it is not set, or no URL.
     pub fn unreadable_queue_url(&self) -> Result<String, ConfigError> {
+        self.url("UNREADABLE_QUEUE_URL")?;
         self.required("UNREADABLE_QUEUE_URL")
     }
 
@@ -157,10 +220,29 @@ impl Config {
         self.flag("WARM_UP", true)
     }
 
+    /// `LOG_LEVEL`: `error`, `warn`, `info` (default) or `debug`, in any case.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn log_level(&self) -> Result<Level, ConfigError> {
+        match self.optional("LOG_LEVEL").map(|level| level.to_ascii_lowercase()).as_deref() {
+            Some("error") => Ok(Level::ERROR),
+            Some("warn") => Ok(Level::WARN),
+            None | Some("info") => Ok(Level::INFO),
+            Some("debug") => Ok(Level::DEBUG),
+            Some(_) => Err(ConfigError {
+                name: "LOG_LEVEL",
+                problem: "is none of error, warn, info and debug".into(),
+            }),
+        }
+    }
+
     /// `METRICS_NAMESPACE`: the CloudWatch namespace of all metrics; default `FlowRepository`.
-    #[must_use]
-    pub fn metrics_namespace(&self) -> String {
-        self.optional("METRICS_NAMESPACE").unwrap_or_else(|| "FlowRepository".into())
+    ///
+    /// # Errors
+    /// When it is no such name.
+    pub fn metrics_namespace(&self) -> Result<String, ConfigError> {
+        Ok(self.word("METRICS_NAMESPACE", ".-_/#: ")?.unwrap_or_else(|| "FlowRepository".into()))
     }
 
     /// `COMPONENT_CHECK`: `at-start` (default) or `at-save`.
@@ -327,7 +409,7 @@ impl Config {
     /// (default) to 30.
     ///
     /// # Errors
-    /// When the prefix is not set, or the days are none.
+    /// When the prefix is not set, or one of them makes no sense.
     pub fn vault(&self) -> Result<VaultSettings, ConfigError> {
         let recovery = match self.optional("SECRET_RECOVERY_DAYS").map(|days| days.parse()) {
             None => Recovery::Days(7),
@@ -341,7 +423,7 @@ impl Config {
             }
         };
         let kms_key = self.optional("SECRETS_KMS_KEY");
-        Ok(VaultSettings { prefix: self.required("SECRETS_PREFIX")?, kms_key, recovery })
+        Ok(VaultSettings { prefix: self.required_word("SECRETS_PREFIX", "/_+=.@-")?, kms_key, recovery })
     }
 
     /// `AUTH_ISSUER`, `AUTH_AUDIENCE` (several with commas) and exactly one of `AUTH_JWKS_URL`, `AUTH_JWKS` (JSON
@@ -354,7 +436,7 @@ impl Config {
         let has_authority = authority.is_some();
         let sources = [
             self.optional("AUTH_JWKS_URL")
-                .map(|url| read_url(&url).map(|()| KeySource::Url { url, authority })),
+                .map(|url| check_jwks_url(&url).map(|()| KeySource::Url { url, authority })),
             self.optional("AUTH_JWKS").map(|jwks| {
                 Ok(if jwks.trim_start().starts_with('{') {
                     KeySource::Inline(jwks)
@@ -436,24 +518,43 @@ impl Config {
     fn jwks_authority(&self) -> Result<Option<String>, ConfigError> {
         let name = "AUTH_JWKS_CA";
         match self.optional(name) {
-            Some(path) if !path.contains("-----BEGIN") => std::fs::read_to_string(path)
-                .map(Some)
-                .map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() }),
+            Some(path) if !path.contains("-----BEGIN") => read(name, &path).map(Some),
             text => Ok(text),
         }
     }
 }
 
+/// The text of the file that a setting names.
+fn read(name: &'static str, path: &str) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path);
+    text.map_err(|error| ConfigError { name, problem: format!("cannot be read: {error}").into() })
+}
+
+/// What is wrong with certificates, of whatever setting.
+pub(crate) fn no_certificates(name: &'static str) -> ConfigError {
+    ConfigError { name, problem: "holds no certificates (PEM), or one that cannot be read".into() }
+}
+
+/// A URL of http or https, with a host.
+fn read_url(url: &str) -> Option<Uri> {
+    let url: Uri = url.parse().ok()?;
+    let is_one =
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|h| !h.is_empty());
+    is_one.then_some(url)
+}
+
 /// Keys must not be changed on their way: plain http is for loopback only.
-fn read_url(url: &str) -> Result<(), ConfigError> {
-    let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|prefix| {
-        url.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-    });
-    let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
-    if host.is_some_and(|host| !host.is_empty()) || loopback {
+fn check_jwks_url(url: &str) -> Result<(), ConfigError> {
+    let is_safe = |url: &Uri| {
+        url.scheme_str() == Some("https") || matches!(url.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
+    };
+    if read_url(url).as_ref().is_some_and(is_safe) {
         return Ok(());
     }
-    Err(ConfigError { name: "AUTH_JWKS_URL", problem: "is not an https URL".into() })
+    Err(ConfigError {
+        name: "AUTH_JWKS_URL",
+        problem: "is neither an https URL nor one of http on loopback".into(),
+    })
 }
 
 #[cfg(test)]
@@ -588,7 +689,7 @@ mod tests {
 
     #[test]
     fn an_authority_is_one_or_more_certificates() {
-        use crate::identity::{KeyError, Verifier};
+        use crate::identity::Verifier;
 
         let amazon = String::from_utf8(AMAZON_ROOTS.to_vec()).unwrap();
         let open = |ca: &str| {
@@ -605,7 +706,7 @@ mod tests {
             "-----BEGIN CERTIFICATE----- !!! -----END CERTIFICATE-----",
             "-----BEGIN PRIVATE KEY----- AAAA -----END PRIVATE KEY-----",
         ] {
-            assert!(matches!(open(wrong).err(), Some(KeyError::Authority)), "{wrong}");
+            assert_eq!(open(wrong).err().unwrap().name, "AUTH_JWKS_CA", "{wrong}");
         }
     }
 
@@ -617,6 +718,9 @@ mod tests {
             ("http://localhost/jwks", true),
             ("http://id.example/jwks", false),
             ("http://localhost.evil.example/jwks", false),
+            ("http://localhost:x@evil.example/jwks", false),
+            ("https://", false),
+            ("https://id example/jwks", false),
             ("file:///etc/passwd", false),
         ] {
             assert_eq!(auth(&[("AUTH_JWKS_URL", url)]).is_ok(), good, "{url}");

@@ -2,7 +2,7 @@
 //! token, a body or a claim.
 
 use std::io::Write;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -16,13 +16,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config;
+use crate::config::{self, ConfigError};
 use crate::flow::Timestamp;
 
 /// The CloudWatch namespace of all metrics; none outside Lambda, which alone makes metrics of lines.
-static NAMESPACE: LazyLock<Option<String>> = LazyLock::new(|| {
-    std::env::var_os("AWS_LAMBDA_RUNTIME_API").map(|_| config::environment().metrics_namespace())
-});
+static NAMESPACE: OnceLock<String> = OnceLock::new();
 /// Whether this sandbox has answered no request yet.
 static COLD: AtomicBool = AtomicBool::new(true);
 /// The dimension of a request's metrics: the gateway's route key, of which there are only so many.
@@ -39,12 +37,20 @@ pub const OURS: [&str; 7] = [
     "purge_flows",
 ];
 
-/// Starts logging to standard output, at `LOG_LEVEL` (default `info`).
-pub fn init() {
-    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+/// Starts logging to standard output, at `LOG_LEVEL`, and in Lambda metrics.
+///
+/// # Errors
+/// When a setting makes no sense.
+pub fn init() -> Result<(), ConfigError> {
+    let config = config::environment();
+    let (level, namespace) = (config.log_level()?, config.metrics_namespace()?);
     let (filter, format) = layers(std::io::stdout, level);
     // A second start, as in tests, keeps the first.
     let _ = tracing_subscriber::registry().with(format).with(filter).try_init();
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
+        let _ = NAMESPACE.set(namespace);
+    }
+    Ok(())
 }
 
 /// What is logged and how: JSON lines, at this level for the project and at `warn` for its
@@ -104,7 +110,7 @@ impl Metric {
 /// Logs a request that has been answered. In Lambda the line is also its metrics, so that nothing is
 /// paid for twice, and it is written at every level.
 pub fn answered(route: &str, request_id: &str, status: StatusCode, duration: Duration) {
-    let Some(namespace) = &*NAMESPACE else {
+    let Some(namespace) = NAMESPACE.get() else {
         let (status, millis) = (status.as_u16(), whole_millis(duration));
         tracing::info!(request.id = %request_id, response.status = status, duration_ms = millis, "request");
         return;
@@ -119,7 +125,7 @@ pub fn measure(values: &[(Metric, u64)]) {
     if values.is_empty() {
         return;
     }
-    let Some(namespace) = &*NAMESPACE else {
+    let Some(namespace) = NAMESPACE.get() else {
         for (metric, value) in values {
             tracing::debug!(metric = ?metric, value, "metric");
         }

@@ -34,6 +34,7 @@ mod refusals;
 mod retries;
 mod secret_values;
 mod secrets;
+mod settings;
 mod stack;
 mod tables;
 mod template;

@@ -375,6 +375,7 @@ pub fn of_flow(events: &[Value], id: &str) -> Vec<Value> {
 #[must_use]
 pub fn other_dynamodb() -> Option<OtherDynamoDb> {
     OtherDynamoDb::from_env(|| format!("test-{}", ObjectId::generate()))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A flow that can be started.

@@ -5,7 +5,7 @@ use shared::store::Store;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::telemetry::init();
+    shared::telemetry::init()?;
     let store = Store::from_env()?;
     lambda_runtime::run(lambda_runtime::service_fn(|event| handle(&store, event))).await
 }

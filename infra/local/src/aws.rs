@@ -22,6 +22,7 @@ use axum::routing::post;
 use dynoxide::Database;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use shared::config::{self, ConfigError};
 use shared::limits::SQS_MESSAGE_BYTES;
 use tokio::net::TcpListener;
 
@@ -70,11 +71,14 @@ pub struct OtherDynamoDb {
 }
 
 impl OtherDynamoDb {
-    /// The one at `DYNAMODB_ENDPOINT`, in `AWS_REGION`.
-    #[must_use]
-    pub fn from_env(table: impl FnOnce() -> String) -> Option<Self> {
-        let endpoint = std::env::var("DYNAMODB_ENDPOINT").ok()?;
-        Some(Self { endpoint, region: std::env::var("AWS_REGION").ok(), table: table() })
+    /// The one at `DYNAMODB_ENDPOINT`, in `AWS_REGION`, if any is named.
+    ///
+    /// # Errors
+    /// When one of these makes no sense.
+    pub fn from_env(table: impl FnOnce() -> String) -> Result<Option<Self>, ConfigError> {
+        let config = config::environment();
+        let (endpoint, region) = (config.other_dynamodb()?, config.region()?);
+        Ok(endpoint.map(|endpoint| Self { endpoint, region, table: table() }))
     }
 
     /// SDK settings for it.

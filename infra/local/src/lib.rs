@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use shared::api::{App, OpenError, SecretsApp};
-use shared::config::Config;
+use shared::api::{App, SecretsApp};
+use shared::config::{Config, ConfigError};
 use shared::events::Publisher;
 use shared::flow::{ShownDocument, Status};
 use shared::identity::Verifier;
@@ -104,8 +104,11 @@ pub enum StartError {
     #[error("DYNAMODB_ENDPOINT: {0}")]
     Endpoint(#[from] axum::http::uri::InvalidUri),
     /// The folder.
-    #[error("cannot write to {}: {}", .0.display(), .1)]
+    #[error("cannot write to {}: {}; choose another folder with --data", .0.display(), .1)]
     Folder(PathBuf, io::Error),
+    /// The folder of the signing key.
+    #[error("cannot read or write the signing key in {}: {}", .0.display(), .1)]
+    Key(PathBuf, io::Error),
     /// Somebody else's folder.
     #[error("{} is in use by another server; choose another one with --data", .0.display())]
     FolderInUse(PathBuf),
@@ -120,7 +123,7 @@ pub enum StartError {
     Aws(#[from] aws::AwsError),
     /// A setting.
     #[error(transparent)]
-    Settings(#[from] shared::api::OpenError),
+    Settings(#[from] ConfigError),
     /// Runs of the last server.
     #[error("cannot resume runs: {0}")]
     Runs(String),
@@ -158,7 +161,7 @@ impl Server {
         let address = listener.local_addr().map_err(|error| StartError::Listen(options.port, error))?;
         let lock = options.folder.as_deref().map(lock).transpose()?;
         let key_folder = default_folder();
-        let issuer = Issuer::open(&key_folder).map_err(|error| StartError::Folder(key_folder, error))?;
+        let issuer = Issuer::open(&key_folder).map_err(|error| StartError::Key(key_folder, error))?;
 
         let (bus, arrivals) = Bus::new();
         let bus: &'static Bus = Box::leak(Box::new(bus));
@@ -174,14 +177,14 @@ impl Server {
 
         let settings = settings(&options, &issuer, &table);
         let app = App::new(&settings, &dynamodb)?;
-        let vault = Vault::new(&secrets_manager, settings.vault().map_err(OpenError::from)?);
-        let store = Store::open(&settings, &dynamodb).map_err(OpenError::from)?;
+        let vault = Vault::new(&secrets_manager, settings.vault()?);
+        let store = Store::open(&settings, &dynamodb)?;
         let secrets = Secrets::new(store.clone(), vault.clone());
         let secrets_app = SecretsApp {
-            verifier: Verifier::new(settings.auth().map_err(OpenError::from)?).map_err(OpenError::from)?,
+            verifier: Verifier::new(settings.auth()?)?,
             secrets: secrets.clone(),
-            everybody_stores: settings.everybody_stores_secrets().map_err(OpenError::from)?,
-            components_renew: settings.components_renew_secrets().map_err(OpenError::from)?,
+            everybody_stores: settings.everybody_stores_secrets()?,
+            components_renew: settings.components_renew_secrets()?,
         };
         let publisher = Publisher::new(&messaging, aws::BUS.into());
         let functions: &'static Functions = Box::leak(Box::new(Functions {
@@ -197,10 +200,7 @@ impl Server {
                     aws::UNREADABLE_QUEUE
                 ),
             },
-            reconciler: reconcile_flows::App {
-                store: store.clone(),
-                limit: settings.confirmation_limit().map_err(OpenError::from)?,
-            },
+            reconciler: reconcile_flows::App { store: store.clone(), limit: settings.confirmation_limit()? },
             status: on_flow_status::App::new(&settings, store.clone()),
             identity: on_identity_deleted::App::new(&settings, store.clone(), secrets.clone()),
             store: store.clone(),

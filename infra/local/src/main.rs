@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use local::aws::{BUS, OtherDynamoDb, SECRETS_PREFIX, TABLE, UNREADABLE_QUEUE};
 use local::issuer::{Claims, Issuer};
 use local::{Options, Server, default_folder};
+use shared::config;
 use shared::telemetry::OURS;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -41,7 +42,7 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// The port to listen on; 0 for any free one
-    #[arg(long, value_name = "N", default_value_t = 3000)]
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = port)]
     port: u16,
     /// Where data is kept (default: .local in the checkout), or ":memory:"
     #[arg(long, value_name = "DIR")]
@@ -54,7 +55,7 @@ struct Arguments {
     orchestrator: Orchestrator,
     /// Expose the embedded AWS services at this port, for functions in containers and the AWS CLI; 0
     /// for any free one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = port)]
     aws_port: Option<u16>,
     /// The address of that port. There is no authentication: whoever reaches it reads and writes
     /// everything
@@ -84,18 +85,40 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = PERMISSIONS)]
         permissions: Vec<String>,
         /// Seconds until the token expires; negative for one that has expired
-        #[arg(long, value_name = "SECONDS", default_value_t = DAY, allow_negative_numbers = true)]
+        #[arg(long, value_name = "SECONDS", default_value_t = DAY, value_parser = seconds, allow_negative_numbers = true)]
         expires_in: i64,
     },
     /// Print the public keys of these tokens as a JWKS
     Jwks,
 }
 
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "it is not from 0 to 65535")
+}
+
+fn seconds(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "it is no whole number")
+}
+
 type Error = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            // In one line, and without the usage, which is long.
+            let text = error.to_string();
+            let fault = text.split("\n\n").next().unwrap_or_default().split_whitespace();
+            eprintln!("{}; --help shows all options", fault.collect::<Vec<_>>().join(" "));
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -117,7 +140,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), Error> {
-    log();
+    log(config::environment().log_level()?);
     let folder = match arguments.data {
         Some(data) if data.as_os_str() == ":memory:" => None,
         data => Some(data.unwrap_or_else(default_folder)),
@@ -127,10 +150,8 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         folder: folder.clone(),
         seed: arguments.seed,
         orchestrator: arguments.orchestrator == Orchestrator::Auto,
-        settings: std::env::vars()
-            .filter(|(name, _)| name.starts_with("AUTH_") || SETTINGS.contains(&name.as_str()))
-            .collect(),
-        dynamodb: OtherDynamoDb::from_env(|| TABLE.into()),
+        settings: settings(),
+        dynamodb: OtherDynamoDb::from_env(|| TABLE.into())?,
         aws: arguments.aws_port.map(|port| SocketAddr::new(arguments.aws_host, port)),
     };
     let server = Server::start(options).await?;
@@ -143,9 +164,18 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
     Ok(())
 }
 
+/// What the environment says of the functions' settings. What is empty is not set.
+fn settings() -> Vec<(String, String)> {
+    let all = std::env::vars_os()
+        .map(|(name, value)| [name, value].map(|text| text.to_string_lossy().into_owned()));
+    let ours = all.filter(|[name, value]| {
+        !value.is_empty() && (name.starts_with("AUTH_") || SETTINGS.contains(&name.as_str()))
+    });
+    ours.map(|[name, value]| (name, value)).collect()
+}
+
 /// For people, on standard error: requests, and whatever goes wrong.
-fn log() {
-    let level = std::env::var("LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+fn log(level: Level) {
     let ours = OURS.into_iter().chain(["local"]).map(|name| (name, level));
     let filter = Targets::new().with_default(LevelFilter::ERROR).with_targets(ours);
     let format = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
@@ -159,29 +189,27 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
         permissions: PERMISSIONS.split(',').map(Into::into).collect(),
         expires_in: DAY,
     })?;
-    let url = format!("http://{}", server.address);
-    let kept = folder.map_or_else(|| "in memory".into(), |folder| format!("in {}", folder.display()));
-    let curl = r#"curl -sS -H "Authorization: Bearer $TOKEN""#;
-    let flow = r#"{"name":"Orders","graph":{"nodes":[{"id":"orders","componentId":"5ca5c44c187c040010a9bb8b","function":"getOrders"}]}}"#;
-    let newest = "grep -o '\"id\":\"[0-9a-f]*\"}]' | cut -d'\"' -f4";
+    let address = server.address;
+    let kept = folder.map_or_else(|| "memory".into(), |folder| folder.display().to_string());
     let aws = server.aws.map(introduce_aws).unwrap_or_default();
     writeln!(
         stdout(),
-        "The flow repository listens on {url}; data is kept {kept}. Ctrl-C ends it.
+        r#"The flow repository listens on http://{address}; data is kept in {kept}
 {aws}
-Paste this into another terminal first: a token of user developer, tenant acme, valid for a day.
+Paste this into another terminal. You are user developer of tenant acme, for a day:
 
 export TOKEN={token}
+api() {{ curl -s -H "Authorization: Bearer $TOKEN" -H Content-Type: "{address}$@"; echo; }}
+FLOW='{{"name":"Orders","graph":{{"nodes":[{{"id":"a","componentId":"my-component","function":"f"}}]}}}}'
 
-Store a flow, list the flows, start the newest and stop it again:
+Store the flow, list all, start it, stop it:
 
-{curl} -H 'Content-Type: application/json' -d '{flow}' {url}/flows
-{curl} {url}/flows
-ID=$({curl} '{url}/flows?sort=-createdAt&page%5Bsize%5D=1' | {newest})
-{curl} -X POST {url}/flows/$ID/start
-{curl} -X POST {url}/flows/$ID/stop
+ID=$(api /flows -d "$FLOW" | tee /dev/stderr | grep -o '[0-9a-f]\{{24\}}' | tail -n 1)
+api /flows
+api /flows/$ID/start -X POST
+api /flows/$ID/stop -X POST
 
-What went over the event bus: {url}/_local/events"
+README.md has more to try. Ctrl-C ends it."#
     )?;
     Ok(())
 }

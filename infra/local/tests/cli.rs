@@ -46,7 +46,7 @@ fn start(arguments: &[&str]) -> (Child, Vec<String>) {
     let mut lines = Vec::new();
     for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
         lines.push(line.unwrap());
-        if lines.last().unwrap().contains("/_local/events") {
+        if lines.last().unwrap().ends_with("Ctrl-C ends it.") {
             break;
         }
     }
@@ -180,7 +180,7 @@ fn a_folder_that_cannot_be_written_is_said_in_one_line() {
     let file = folder("no-folder");
     std::fs::write(&file, "a file").unwrap();
     let error = complaint(&["--port", "0", "--data", file.join("below").to_str().unwrap()]);
-    assert!(error.starts_with("error: cannot write to "), "{error}");
+    assert!(error.starts_with("error: cannot write to ") && error.contains("--data"), "{error}");
 }
 
 #[test]
@@ -189,11 +189,7 @@ fn data_is_kept_and_a_folder_is_one_servers() {
     let folder = folder("data");
     let data = folder.to_str().unwrap();
     let (first, lines) = start(&["--port", "0", "--data", data, "--seed"]);
-    let curls: Vec<_> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
-    assert_eq!(curls.len(), 4);
-    let with_token: Vec<_> = lines.iter().filter(|line| line.contains("eyJ")).collect();
-    assert_eq!(with_token.len(), 1, "the token once");
-    assert!(lines.iter().all(|line| line.contains("eyJ") || line.len() < 250), "{lines:?}");
+    assert!(lines[0].ends_with(&format!("; data is kept in {data}")), "{lines:?}");
     wait_for_events(&lines, 8);
     let error = complaint(&["--port", "0", "--data", data]);
     assert!(error.contains("is in use by another server"), "{error}");
@@ -209,6 +205,106 @@ fn data_is_kept_and_a_folder_is_one_servers() {
     );
     assert_eq!(interrupt(second), Some(0));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_printed_fits_a_screen_and_can_be_pasted() {
+    let shells =
+        [("bash", ["--norc", "--noprofile", "--noediting", "-i"].as_slice()), ("zsh", &["-f", "-i"])];
+    for (shell, arguments) in shells {
+        let (server, lines) = start(&["--port", "0", "--data", ":memory:"]);
+        let (tokens, others): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.contains("eyJ"));
+        assert_eq!(tokens.len(), 1, "the token once");
+        assert!(others.iter().all(|line| line.len() <= 100) && lines.len() <= 20, "{lines:#?}");
+
+        let mut pasted = "PS1= PS2= PROMPT= PROMPT2=\n".to_owned();
+        for paragraph in lines.join("\n").split("\n\n") {
+            if paragraph.starts_with("export ") || paragraph.starts_with("ID=") {
+                pasted.extend([paragraph, "\n"]);
+            }
+        }
+        // From any folder, as nobody who has settings.
+        let mut command = Command::new(shell);
+        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A machine may have no zsh.
+        let Ok(mut child) = command.spawn() else { continue };
+        child.stdin.take().unwrap().write_all(pasted.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let [printed, stored] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        let is_stored = stored.matches(r#"{"data":{"name":"Orders","#).count() == 1;
+        let complains = ["not found", "no matches", "error"].iter().any(|word| stored.contains(word));
+        assert!(is_stored && !complains, "{shell}: {stored}");
+        let printed: Vec<_> = printed.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(printed.len(), 3, "{shell}: {printed:?}");
+        let expected = [r#""total":1,"#, r#""status":"starting"}"#, r#""status":"stopping"}"#];
+        assert!(
+            expected.iter().zip(&printed).all(|(part, line)| line.contains(part)),
+            "{shell}: {printed:?}"
+        );
+        assert_eq!(interrupt(server), Some(0));
+    }
+}
+
+#[test]
+fn every_setting_that_makes_no_sense_is_named_in_one_line() {
+    let main = include_str!("../src/main.rs");
+    let taken = main.split("const SETTINGS: ").nth(1).unwrap().split("];").next().unwrap();
+    let is_taken = |name: &str| {
+        let others = ["AWS_REGION", "DYNAMODB_ENDPOINT", "LOG_LEVEL"];
+        name.starts_with("AUTH_") || others.contains(&name) || taken.contains(&format!("{name:?}"))
+    };
+    let lines =
+        include_str!("../../../tests/wrong-settings.txt").lines().filter_map(|line| line.split_once(' '));
+    let cases: Vec<_> = lines.filter(|(name, value)| is_taken(name) && *value != "any text").collect();
+    let settings = taken.matches(',').count();
+    assert!(cases.len() > settings, "{cases:?}");
+    for (name, value) in cases {
+        let output = program(&["--port", "0", "--data", ":memory:"]).env(name, value).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{name}={value}: {error}");
+        let is_one_line = error.lines().count() == 1;
+        assert!(is_one_line && error.starts_with(&format!("error: {name} ")), "{name}={value}: {error}");
+    }
+}
+
+#[test]
+fn every_option_that_makes_no_sense_is_named_in_one_line() {
+    let wrong: [(&str, &[&str]); 14] = [
+        ("--port", &["--port", "x"]),
+        ("--port", &["--port", "65536"]),
+        ("--data", &["--data", ""]),
+        ("--seed", &["--seed=yes"]),
+        ("--orchestrator", &["--orchestrator", "on"]),
+        ("--aws-port", &["--aws-port", "x"]),
+        ("--aws-host", &["--aws-port", "0", "--aws-host", "here"]),
+        ("--aws-port", &["--aws-host", "127.0.0.1"]),
+        ("--sub", &["token"]),
+        ("--sub", &["token", "--sub", ""]),
+        ("--tenant", &["token", "--sub", "anna", "--tenant", ""]),
+        ("--expires-in", &["token", "--sub", "anna", "--expires-in", "soon"]),
+        ("--prot", &["--prot", "3001"]),
+        ("tokens", &["tokens"]),
+    ];
+    for (name, arguments) in wrong {
+        let output = run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}: {error}");
+        let is_one_line = error.lines().count() == 1 && error.starts_with("error: ");
+        assert!(is_one_line && error.contains(name), "{arguments:?}: {error}");
+    }
+    for arguments in [["--help"].as_slice(), &["token", "--help"], &["jwks", "--help"]] {
+        let help = String::from_utf8(run(arguments).stdout).unwrap();
+        let options = help
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("--").or_else(|| line.split("-h, --").nth(1)));
+        for option in options.map(|line| format!("--{}", line.split([' ', '=']).next().unwrap())) {
+            // Names of permissions are the identity provider's, so any will do.
+            let any = ["--permissions", "--help"].contains(&option.as_str());
+            assert!(any || wrong.iter().any(|(name, _)| *name == option), "{option} has no wrong value here");
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::flow::{
     Checks, ComponentCheck, CredentialCheck, Diagnostic, EditError, Fault, FinalDocument, FlowId, Invalid,
     InvalidId, Level, Role, Rule, RuleLevels, SecretId, Timestamp,
 };
-use crate::identity::{Caller, KeyError, Permission, Verifier};
+use crate::identity::{Caller, Permission, Verifier};
 use crate::store::{Scope, Store};
 use warm_up::open;
 
@@ -77,23 +77,12 @@ pub struct App {
     pub keep_deleted: Duration,
 }
 
-/// Why a function cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The keys.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-}
-
 impl App {
     /// Reads the settings of this process, opens its clients and warms them up.
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub async fn from_env() -> Result<Self, OpenError> {
+    pub async fn from_env() -> Result<Self, ConfigError> {
         open(Self::new, |app| (&app.verifier, &app.store)).await
     }
 
@@ -101,7 +90,7 @@ impl App {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, OpenError> {
+    pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             verifier: Verifier::new(config.auth()?)?,
             store: Store::open(config, aws)?,

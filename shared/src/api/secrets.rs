@@ -13,8 +13,8 @@ use super::parameters::Parameters;
 use super::problem::Use;
 use super::respond::{body, enveloped};
 use super::warm_up::open;
-use super::{OpenError, Problem, Request, Response, authenticate, id, require, scope};
-use crate::config::Config;
+use super::{Problem, Request, Response, authenticate, id, require, scope};
+use crate::config::{Config, ConfigError};
 use crate::flow::{Fields, FlowId, SecretId, Status};
 use crate::identity::{Caller, Permission, Verifier};
 use crate::secrets::{Secret, SecretError, SecretValue, SecretView, Secrets, Shown};
@@ -40,7 +40,7 @@ impl SecretsApp {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub async fn from_env() -> Result<Self, OpenError> {
+    pub async fn from_env() -> Result<Self, ConfigError> {
         open(Self::new, |app| (&app.verifier, &app.secrets.store)).await
     }
 
@@ -48,7 +48,7 @@ impl SecretsApp {
     ///
     /// # Errors
     /// When a setting is missing or makes no sense.
-    pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, OpenError> {
+    pub fn new(config: &Config, aws: &SdkConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             verifier: Verifier::new(config.auth()?)?,
             secrets: Secrets::open(config, aws)?,

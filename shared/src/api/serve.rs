@@ -63,7 +63,7 @@ where
     F: Fn(&'static A, Request) -> O,
     O: Future<Output = Result<Response, Problem>>,
 {
-    telemetry::init();
+    telemetry::init()?;
     // The app lives as long as the sandbox.
     let app: &'static A = Box::leak(Box::new(open().await.map_err(Into::into)?));
     let handle = &handle;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 
-use super::OpenError;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::identity::Verifier;
 use crate::store::Store;
 
@@ -16,9 +15,9 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Opens an app by the settings of this process, then fetches the keys that tokens are verified with and
 /// connects to the table. That one of them fails is logged: the request tries again, and answers for it.
 pub(super) async fn open<A>(
-    new: impl FnOnce(&Config, &SdkConfig) -> Result<A, OpenError>,
+    new: impl FnOnce(&Config, &SdkConfig) -> Result<A, ConfigError>,
     parts: impl Fn(&A) -> (&Verifier, &Store),
-) -> Result<A, OpenError> {
+) -> Result<A, ConfigError> {
     let config = config::environment();
     let app = new(&config, &config::aws()?)?;
     if config.warms_up()? {

@@ -10,13 +10,14 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::byte_stream::ByteStream;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::token::{AuthError, Refusal};
+use crate::config::{ConfigError, no_certificates};
 use crate::flow::Timestamp;
 use crate::json::Plain;
 use crate::telemetry::{self, Metric};
@@ -31,6 +32,8 @@ const MIN_INTERVAL: Duration = Duration::from_secs(30);
 /// Where a token can be neither accepted nor refused, they are asked for as often as clients are told to come back.
 const UNKNOWN_INTERVAL: Duration = Duration::from_secs(1);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
 const MAX_JWKS_BYTES: usize = 256 * 1024;
 /// More keys than these are passed over without a word.
 const MAX_WORDS: usize = 20;
@@ -58,21 +61,12 @@ pub enum KeySource {
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read.
-    #[error("cannot read the JWKS file")]
-    File(#[source] std::io::Error),
     /// The text is no JWKS.
     #[error("the JWKS is not valid JSON")]
     Parse(#[source] serde_json::Error),
     /// There is no key in it that a token could be verified with.
     #[error("the JWKS has no usable key")]
     Empty,
-    /// The secret is shorter than HS256 wants it.
-    #[error("AUTH_HS256_SECRET has fewer than {MIN_SECRET_BYTES} bytes")]
-    ShortSecret,
-    /// The text holds no certificate.
-    #[error("AUTH_JWKS_CA holds no certificate that can be read")]
-    Authority,
     /// The URL did not answer with a JWKS.
     #[error("cannot fetch the JWKS: {0}")]
     Fetch(&'static str),
@@ -95,17 +89,30 @@ pub(super) enum Keys {
 const MIN_SECRET_BYTES: usize = 32;
 
 impl Keys {
-    pub(super) fn open(source: &KeySource) -> Result<Self, KeyError> {
+    pub(super) fn open(source: &KeySource) -> Result<Self, ConfigError> {
+        let wrong = |name, problem: String| ConfigError { name, problem: problem.into() };
+        let fixed = |text: &[u8]| {
+            KeySet::parse(text).map(Self::Fixed).map_err(|error| match error {
+                KeyError::Parse(error) => {
+                    wrong("AUTH_JWKS", format!("is no JWKS, as JSON or in a file: {error}"))
+                }
+                error => wrong("AUTH_JWKS", format!("does not do: {error}")),
+            })
+        };
         Ok(match source {
-            KeySource::Inline(text) => Self::Fixed(KeySet::parse(text.as_bytes())?),
-            KeySource::File(path) => {
-                Self::Fixed(KeySet::parse(&std::fs::read(path).map_err(KeyError::File)?)?)
-            }
-            KeySource::Url { url, authority } => {
-                Self::Fetched(Box::new(FetchedKeys::new(url.clone(), authority.as_deref())?))
-            }
+            KeySource::Inline(text) => fixed(text.as_bytes())?,
+            KeySource::File(path) => fixed(&std::fs::read(path).map_err(|error| {
+                wrong(
+                    "AUTH_JWKS",
+                    format!("is neither a JWKS nor the path of a file that can be read: {error}"),
+                )
+            })?)?,
+            KeySource::Url { url, authority } => Self::Fetched(Box::new(
+                FetchedKeys::new(url.clone(), authority.as_deref())
+                    .ok_or_else(|| no_certificates("AUTH_JWKS_CA"))?,
+            )),
             KeySource::Secret(secret) if secret.len() < MIN_SECRET_BYTES => {
-                return Err(KeyError::ShortSecret);
+                return Err(wrong("AUTH_HS256_SECRET", format!("has fewer than {MIN_SECRET_BYTES} bytes")));
             }
             KeySource::Secret(secret) => {
                 let decoding = DecodingKey::from_secret(secret.as_bytes());
@@ -296,8 +303,8 @@ struct State {
 }
 
 impl FetchedKeys {
-    fn new(url: String, authority: Option<&str>) -> Result<Self, KeyError> {
-        Ok(Self { url, connector: connector(authority)?, state: Mutex::default() })
+    fn new(url: String, authority: Option<&str>) -> Option<Self> {
+        Some(Self { url, connector: connector(authority)?, state: Mutex::default() })
     }
 
     async fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, AuthError> {
@@ -402,29 +409,40 @@ impl Keys {
     }
 }
 
+/// Whether a text (PEM) has certificates, and each looks like one. To parse them as well would be half a start.
+pub(crate) fn are_certificates(text: &str) -> bool {
+    let is_sequence = |body: String| STANDARD.decode(body).is_ok_and(|der| der.first() == Some(&0x30));
+    let mut bodies = bodies(text).peekable();
+    bodies.peek().is_some() && bodies.all(is_sequence)
+}
+
 /// Each request has a connection of its own: one that was kept while a sandbox was frozen is dead.
-fn connector(authority: Option<&str>) -> Result<Connector, KeyError> {
+fn connector(authority: Option<&str>) -> Option<Connector> {
     let builder = Connector::builder().pool_max_idle_per_host(0);
     let builder = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    let Some(authority) = authority.map(certificates) else { return Ok(builder.build()) };
+    let Some(authority) = authority.map(certificates) else { return Some(builder.build()) };
     if authority.is_empty() {
-        return Err(KeyError::Authority);
+        return None;
     }
     let trust = TrustStore::empty().with_pem_certificate(authority);
-    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|_| KeyError::Authority)?;
-    // The library panics over what is no certificate.
+    let context = TlsContext::builder().with_trust_store(trust).build().ok()?;
+    // The library panics over what is no certificate. That is said in other words.
     let build = || builder.tls_context(context).build();
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).map_err(|_| KeyError::Authority)
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let connector = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build));
+    std::panic::set_hook(hook);
+    connector.ok()
 }
 
 /// The certificates of a text (PEM), whose line breaks may have become blanks on their way here.
 fn certificates(text: &str) -> String {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
+    let certificate = |body: String| format!("{BEGIN}\n{body}\n{END}\n");
+    bodies(text).map(certificate).collect()
+}
+
+/// Their base64, each in one piece.
+fn bodies(text: &str) -> impl Iterator<Item = String> {
     let bodies = text.split(BEGIN).skip(1).filter_map(|rest| rest.split_once(END));
-    let certificate = |(body, _): (&str, &str)| {
-        let body: String = body.split_whitespace().collect();
-        format!("{BEGIN}\n{body}\n{END}\n")
-    };
-    bodies.map(certificate).collect()
+    bodies.map(|(body, _)| body.split_whitespace().collect())
 }

@@ -13,6 +13,7 @@ mod providers;
 mod published;
 
 pub use caller::{Caller, Permission};
+pub(crate) use keys::are_certificates;
 pub use keys::{KeyError, KeySource};
 pub use owner::{OwnerKey, OwnerKind};
 pub use token::{AuthError, AuthSettings, Refusal, Verifier};

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Caller;
 use super::keys::{KeyError, KeySource, Keys, algorithm};
+use crate::config::ConfigError;
 use crate::flow::Timestamp;
 use crate::json::Plain;
 
@@ -200,7 +201,7 @@ impl Verifier {
     ///
     /// # Errors
     /// When fixed keys cannot be read.
-    pub fn new(settings: AuthSettings) -> Result<Self, KeyError> {
+    pub fn new(settings: AuthSettings) -> Result<Self, ConfigError> {
         Ok(Self { keys: Keys::open(&settings.keys)?, settings })
     }
 
