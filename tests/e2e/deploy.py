@@ -184,8 +184,7 @@ class Stack:
         body = template["Resources"]["Api"]["Properties"]["Body"]
         gateway, api = self.emulator.client("apigatewayv2"), physical["Api"]
         _, cors, _ = body["x-amazon-apigateway-cors"]["Fn::If"]
-        # What is expanded has the parameter's default, which is none.
-        del cors["allowOrigins"]
+        check("the origins of pages are not written into what is expanded", cors.pop("allowOrigins") == {"Fn::Split": [",", {"Ref": "CorsOrigins"}]})
         cors = {name[0].upper() + name[1:]: value for name, value in cors.items()}
         gateway.update_api(ApiId=api, CorsConfiguration={"AllowOrigins": [ORIGIN], **cors})
         for path, methods in body["paths"].items():
@@ -543,6 +542,31 @@ def script(stack, name, *options):
     return run(sys.executable, f"infra/{name}.py", STACK, *options, env=stack.emulator.env)
 
 
+def stand_beside(stack):
+    """The example of an orchestrator imports what the stack exports, and hears of a start: docs/account.md."""
+    name = f"{STACK}-orchestrator"
+    code, seen = run("sam", "deploy", "--template", "docs/examples/orchestrator.yaml", "--stack-name", name, "--capabilities",
+                     "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides", f"FlowStack={STACK}",
+                     env=stack.emulator.env)
+    check("an orchestrator is deployed beside the stack", code == 0, seen)
+    queue, sqs, call = stack.outputs(name)["CommandsUrl"], stack.emulator.client("sqs"), Values(stack)
+    node = {"id": "a", "componentId": "5ca5c44c187c040010a9bb8b", "function": "f"}
+    id = call("POST", "/flows", {"graph": {"nodes": [node]}})[1]["id"]
+    call("POST", f"/flows/{id}/start")
+    messages = []
+
+    def hear():
+        messages.extend(sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []))
+        return messages
+
+    with contextlib.suppress(SystemExit):
+        until("its command", hear, seconds=30)
+    heard = [(event["detail-type"], event["detail"]["subject"]) for event in (json.loads(message["Body"]) for message in messages)]
+    check("its queue gets the start, and nothing else", heard == [("flow.starting", f"flows/{id}")], heard)
+    stack.cloudformation.delete_stack(StackName=name)
+    stack.cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+
+
 def redrive_and_restore(stack):
     """What was set aside goes to its function again, and flows come back from a copy of the table: docs/operations.md."""
     outputs = stack.outputs()
@@ -692,6 +716,7 @@ def main():
 
         code, seen = stack.deploy()
         check("the stack is deployed", code == 0, seen)
+        check("that nobody hears of alarms is said", "AlarmTarget is empty" in stack.outputs()["Alarms"])
         stack.make_routes()
         stack.observe()
         code, seen = stack.suite("--skip", "at_save", "--skip", "local::")
@@ -702,6 +727,7 @@ def main():
         check("what belongs to a flow goes with its head", Values(stack).purges())
         check("what is erased goes with its versions", Values(stack).erases())
         compare_with_used(stack)
+        stand_beside(stack)
         redrive_and_restore(stack)
         remove_each_statement(stack)
         check("with all statements it passes again", stack.suite("tour")[0] == 0)

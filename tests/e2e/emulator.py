@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 
-from ministack.app import main
+from ministack import app
 from ministack.core import iam_evaluator
 from ministack.services import lambda_svc, secretsmanager
 
@@ -55,7 +55,16 @@ def match_filter_on_leaves(record, pattern):
     return match_filter({**record, **missing}, pattern)
 
 
+pin_request_origin = app.pin_request_origin
+
+
+def pin_encrypted_origin(source_ip, _):
+    """It listens without TLS, which the policies of queues and bucket ask for."""
+    pin_request_origin(source_ip, True)
+
+
+app.pin_request_origin = pin_encrypted_origin
 lambda_svc._match_esm_filter = match_filter_on_leaves
 secretsmanager._create_secret = create_secret_in_the_version_asked_for
 iam_evaluator.enforce, iam_evaluator.evaluate = recorded_enforce, remembered_evaluate
-sys.exit(main())
+sys.exit(app.main())

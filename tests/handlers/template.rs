@@ -30,6 +30,14 @@ fn resources(template: &Value, kind: &str) -> BTreeMap<String, Value> {
         .collect()
 }
 
+/// The text of a `!Sub`.
+fn substituted(value: &Value) -> &str {
+    match value {
+        Value::Tagged(tagged) if tagged.tag == "Sub" => tagged.value.as_str().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn pascal(name: &str) -> String {
     let words = name.split('-').map(|word| word[..1].to_uppercase() + &word[1..]);
     words.collect()
@@ -522,6 +530,28 @@ fn whatever_is_to_run_from_time_to_time_is_missed_when_it_does_not() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_missed_when_lambda_refuses_it() {
+    let root = template();
+    let alarms = resources(&root, "AWS::CloudWatch::Alarm");
+    let mut checked = 0;
+    for (name, function) in resources(&root, "AWS::Serverless::Function") {
+        let events = function["Events"].as_mapping().unwrap();
+        if events.values().any(|event| event["Type"] == "HttpApi") {
+            continue;
+        }
+        let dimension = yaml(&format!("[{{Name: FunctionName, Value: !Ref {name}}}]"));
+        let misses = |alarm: &&Value| alarm["Dimensions"] == dimension && alarm["MetricName"] == "Throttles";
+        let alarm = alarms.values().find(misses).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!((&alarm["Statistic"], &alarm["Threshold"]), (&yaml("Sum"), &yaml("1")), "{name}");
+        assert_eq!(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold", "{name}");
+        // Nothing is counted where nothing is refused.
+        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
+        checked += 1;
+    }
+    assert_eq!(checked, 6);
+}
+
+#[test]
 fn the_release_profile_lets_a_panic_be_answered() {
     let manifest = fs::read_to_string(local::checkout().join("Cargo.toml")).unwrap();
     let profile = manifest.split("[profile.release]").nth(1).unwrap();
@@ -569,9 +599,18 @@ fn every_queue_has_its_alarm_and_every_alarm_its_section() {
             let is_measured = telemetry.contains(&format!("\n    {metric},\n"));
             assert!(is_measured || is_counted(metric), "{name}: nobody measures {metric}");
         }
-        let description = alarm["AlarmDescription"].as_str().unwrap();
-        let section = description.split("docs/operations.md, ").nth(1).unwrap().trim_end_matches('.');
+        let (urgency, rest) = substituted(&alarm["AlarmDescription"]).split_once(": ").unwrap();
+        let section = rest.split_once(" ${DocsUrl}/operations.md#").unwrap().1;
         assert!(page.contains(&format!("\n### {section}\n")), "{name}: {section}");
+        let own = substituted(&alarm["AlarmName"]).strip_prefix("${AWS::StackName}-").unwrap();
+        let row = page.lines().find(|line| {
+            let names = line.strip_prefix("| [").and_then(|line| line.split_once("](#"));
+            names.is_some_and(|(names, _)| names.split(", ").any(|name| name == own))
+        });
+        let row = row.unwrap_or_else(|| panic!("{own} is in no row"));
+        assert!(["Now", "Today", "This week"].contains(&urgency), "{own}: {urgency}");
+        let expected = format!("](#{section}) | {} | ", urgency.to_lowercase());
+        assert!(row.contains(&expected), "{own}: {expected} is not in {row}");
         assert_eq!(
             alarm["AlarmActions"],
             yaml("!If [HasAlarmTarget, [!Ref AlarmTarget], !Ref AWS::NoValue]")

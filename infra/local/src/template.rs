@@ -73,7 +73,7 @@ pub struct Stream {
 
 /// The gateway's CORS settings.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "camelCase")]
 pub struct Cors {
     /// Filled from the parameter's default.
     #[serde(skip)]
@@ -171,10 +171,10 @@ impl Template {
         routes.sort();
         let mut cors: Cors = serde_yaml_ng::from_value(
             get(get(get(&root, "Resources")?, "Api")?, "Properties")
-                .and_then(|api| get(api, "CorsConfiguration"))?
+                .and_then(|api| get(get(api, "DefinitionBody")?, "x-amazon-apigateway-cors"))?
                 // `!If [HasCors, …]`
                 .get(1)
-                .ok_or_else(|| content("CorsConfiguration has no condition"))?
+                .ok_or_else(|| content("x-amazon-apigateway-cors has no condition"))?
                 .clone(),
         )?;
         cors.allow_origins = vec![ORIGIN.into()];
