@@ -16,12 +16,13 @@ SCRIPTS = {"redrive.py": ["failed"], "restore.py": ["restored-table"], "roll-bac
 
 
 class Releases(Aws):
-    """A stack of functions with versions; version n of each is release r<n>."""
+    """A stack of functions with versions; version n of each is release r<n>, and kept unless it is among the replaced ones."""
 
     def __init__(self, live, deployed=None):
         super().__init__()
         self.live, self.deployed = dict(live), deployed or dict(live)
-        self.weights, self.refusing, self.updates = {}, set(), []
+        self.weights, self.refusing, self.replaced, self.updates = {}, set(), {}, []
+        self.first = {}
         self.parameters = {"Release": "r3", "LogLevel": "info", "ConfirmationMinutes": "5", "GradualDeployment": "false"}
 
     def list_stack_resources(self, _):
@@ -53,8 +54,9 @@ class Releases(Aws):
     def functions(self, method, path, body):
         _, _, _, name, *rest = urllib.parse.urlsplit(path).path.split("/")
         if rest == ["versions"]:
-            return {"Versions": [{"Version": "$LATEST"}] + [{"Version": str(number), "Description": f"r{number}"}
-                                                          for number in range(1, self.deployed[name] + 1)]}
+            return {"Versions": [{"Version": "$LATEST"}] + [{"Version": str(number), "Description": f"r{number}", "LastModified": f"2026-11-0{number}T00:00:00.000+0000"}
+                                                          for number in range(self.first.get(name, 1), self.deployed[name] + 1)
+                                                          if number not in self.replaced.get(name, [])]}
         if method == "PUT":
             if name in self.refusing:
                 raise Refused("TooManyRequestsException", "Rate exceeded")
@@ -190,24 +192,33 @@ class Deploy(unittest.TestCase):
 
 
 class RollBack(unittest.TestCase):
-    def test_every_function_goes_to_the_version_before_and_back(self):
-        with Releases({"GetFlow": 3, "ListFlows": 3, "NewFunction": 1}) as stack:
+    def test_every_function_goes_to_the_code_before_and_back(self):
+        with Releases({"GetFlow": 3, "ListFlows": 3, "NewFunction": 3}) as stack:
+            stack.first = {"NewFunction": 3}
             then = dict(stack.live)
             code, seen = run("roll-back", STACK, "--dry-run", url=stack.url)
             self.assertEqual((code, stack.live), (0, then), seen)
             self.assertIn("GetFlow  3 (r3) -> 2 (r2): would be done\n", seen)
             code, seen = run("roll-back", STACK, url=stack.url)
-            self.assertEqual((code, stack.live), (0, {"GetFlow": 2, "ListFlows": 2, "NewFunction": 1}), seen)
-            self.assertIn("NewFunction  1: it has no such version and stays\n2 pointed elsewhere, 0 failed, 0 there already, 1 stay\n"
-                          "to undo it: infra/roll-back flows --undo\n", seen)
+            self.assertEqual((code, stack.live), (0, {"GetFlow": 2, "ListFlows": 2, "NewFunction": 3}), seen)
+            self.assertIn("2 pointed elsewhere, 0 failed, 1 run that code already\nto undo it: infra/roll-back flows --undo\n", seen)
             code, seen = run("roll-back", STACK, url=stack.url)
             self.assertEqual((code, stack.live["GetFlow"]), (0, 2), "again is no further")
             code, seen = run("roll-back", STACK, "--to", "r1", url=stack.url)
-            self.assertEqual((code, stack.live), (0, {"GetFlow": 1, "ListFlows": 1, "NewFunction": 1}), seen)
+            self.assertEqual((code, stack.live), (0, {"GetFlow": 1, "ListFlows": 1, "NewFunction": 3}), seen)
             code, seen = run("roll-back", STACK, "--to", "r9", url=stack.url)
-            self.assertEqual((code, seen), (1, "no function has a release r9; there are r1, r2, r3\n"))
+            self.assertEqual((code, seen), (1, "no function has a version of release r9; there are r1, r2, r3\n"))
             code, seen = run("roll-back", STACK, "--undo", url=stack.url)
             self.assertEqual((code, stack.live), (0, then), seen)
+
+    def test_a_function_that_the_last_release_did_not_change_keeps_its_code(self):
+        # ListFlows was changed by r2 and not by r3; GetFlow by r3 and not by r2.
+        with Releases({"GetFlow": 3, "ListFlows": 3}) as stack:
+            stack.replaced = {"GetFlow": [1], "ListFlows": [2]}
+            code, seen = run("roll-back", STACK, url=stack.url)
+            self.assertEqual((code, stack.live), (0, {"GetFlow": 2, "ListFlows": 3}), seen)
+            code, seen = run("roll-back", STACK, "--to", "r1", url=stack.url)
+            self.assertEqual((code, stack.live), (0, {"GetFlow": 2, "ListFlows": 1}), seen)
 
     def test_what_could_not_be_done_is_said_and_done_the_next_time(self):
         with Releases({"GetFlow": 3, "ListFlows": 3}) as stack:
@@ -234,7 +245,8 @@ class RollBack(unittest.TestCase):
     def test_without_a_version_before_there_is_nothing_to_do(self):
         with Releases({"GetFlow": 1}) as stack:
             code, seen = run("roll-back", STACK, url=stack.url)
-            self.assertEqual((code, stack.live), (1, {"GetFlow": 1}), seen)
+            self.assertEqual((code, stack.live, seen),
+                             (1, {"GetFlow": 1}, "there is no version before with other code; a setting is changed back with infra/change\n"))
 
 
 class Change(unittest.TestCase):
