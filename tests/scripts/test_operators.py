@@ -22,7 +22,7 @@ class Releases(Aws):
         super().__init__()
         self.live, self.deployed = dict(live), deployed or dict(live)
         self.weights, self.refusing, self.replaced, self.updates = {}, set(), {}, []
-        self.first = {}
+        self.first, self.events, self.fails = {}, [("Api", "UPDATE_FAILED", "long ago")], []
         self.parameters = {"Release": "r3", "LogLevel": "info", "ConfirmationMinutes": "5", "GradualDeployment": "false"}
 
     def list_stack_resources(self, _):
@@ -34,7 +34,9 @@ class Releases(Aws):
             f"<PhysicalResourceId>{physical}</PhysicalResourceId></member>" for logical, kind, physical in members) + "</StackResourceSummaries>"
 
     def describe_stack_events(self, _):
-        return "<StackEvents></StackEvents>"
+        return "<StackEvents>" + "".join(f"<member><EventId>{place}</EventId><LogicalResourceId>{logical}</LogicalResourceId><ResourceStatus>{status}"
+                                        f"</ResourceStatus><ResourceStatusReason>{why}</ResourceStatusReason></member>"
+                                        for place, (logical, status, why) in reversed(list(enumerate(self.events)))) + "</StackEvents>"
 
     def update_stack(self, asked):
         given = {}
@@ -48,6 +50,10 @@ class Releases(Aws):
         if named["LogLevel"] == "loud":
             raise Refused("ValidationError", "Parameter LogLevel failed to satisfy constraint: must be error, warn, info or debug.")
         self.updates.append(named)
+        if self.fails:
+            self.events += self.fails
+            self.status = "UPDATE_ROLLBACK_COMPLETE"
+            return f"<StackId>{STACK}</StackId>"
         self.parameters |= {name: value for name, value in named.items() if value is not None}
         return f"<StackId>{STACK}</StackId>"
 
@@ -267,6 +273,12 @@ class Change(unittest.TestCase):
             self.assertNotEqual(stack.parameters["Release"], first["Release"])
             run("change", STACK, "LogLevel=debug", "Release=mine", url=stack.url)
             self.assertEqual(stack.parameters["Release"], "mine")
+
+    def test_a_change_that_is_put_back_says_why(self):
+        with Releases({"GetFlow": 3}) as stack:
+            stack.fails = [("ListFlows", "UPDATE_IN_PROGRESS", ""), ("GetFlow", "UPDATE_FAILED", "no sandboxes left"), ("Api", "UPDATE_FAILED", "cancelled")]
+            code, seen = run("change", STACK, "LogLevel=debug", url=stack.url)
+            self.assertEqual((code, seen.splitlines()[-1]), (1, "flows was not changed, GetFlow: no sandboxes left"), seen)
 
     def test_what_was_rolled_back_does_not_come_back_with_a_setting(self):
         with Releases({"GetFlow": 2}, {"GetFlow": 3}) as stack:
