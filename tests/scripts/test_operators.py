@@ -174,6 +174,8 @@ class Deploy(unittest.TestCase):
                 code, seen = self.deploy(*arguments, **env)
                 self.assertEqual((code != 0, seen.count("\n")), (True, 1), seen)
                 self.assertIn(what, seen)
+        code, seen = self.deploy("dev", "Release=1", "--region=eu-central-1", AWS_DEFAULT_REGION=None)
+        self.assertEqual((code, "sam deploy --config-env dev" in seen), (0, True), seen)
         self.aws.get_caller_identity = lambda _: (_ for _ in ()).throw(Refused("ExpiredToken", "expired"))
         code, seen = self.deploy("prod", "Release=1")
         self.assertEqual((code, seen), (1, "the credentials have expired: sign in again and run it again\n"))

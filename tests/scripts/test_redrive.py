@@ -11,7 +11,7 @@ from unittest import mock
 import aws
 
 sys.path.insert(0, str(aws.ROOT / "infra"))
-import redrive as script  # noqa: E402
+import redrive as script
 
 
 def services(messages):
