@@ -749,7 +749,9 @@ def paste_operations(stack):
             code, seen = answers.get(place, (None, "nothing"))
             check(f"{shell[0]}: {block.splitlines()[-1][:100]}", code == 0 and not COMPLAINTS.search(seen), f"{code}: {block}\n{seen}")
         dynamodb.delete_table(TableName=f"{STACK}-restored")
-        # The page has rolled back, and the next shell changes settings.
+        # The page has protected the stack, which is deleted in the end.
+        stack.cloudformation.update_termination_protection(StackName=STACK, EnableTerminationProtection=False)
+        # It has rolled back, and the next shell changes settings.
         code, seen = run(sys.executable, "infra/roll-back", STACK, "--undo", env=stack.emulator.env)
         check(f"what {shell[0]} has rolled back is undone", code == 0, seen)
 
