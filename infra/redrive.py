@@ -1,14 +1,13 @@
 """Hands what was set aside once more to its function; see docs/operations.md, Redrive. Needs boto3."""
 
-import argparse
 import base64
 import json
-import sys
 from typing import Any, Callable, NamedTuple
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from stack import AWS_ERRORS, Parser, Stack, client, explain, run
+
+EXAMPLE = """  python3 infra/redrive.py flow-repository-prod failed --dry-run
+  python3 infra/redrive.py flow-repository-prod failed"""
 
 # A run takes no more than this at once; the next run takes the rest.
 MOST = 1000
@@ -40,17 +39,6 @@ def names_no_run(event):
         detail = detail.get("payload", detail)
     # What has no data is refused by the function itself.
     return isinstance(detail, dict) and detail.get("runId") is None
-
-
-class Stack:
-    def __init__(self, name):
-        self.name, self.cloudformation = name, boto3.client("cloudformation")
-        outputs = self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-
-    def function(self, logical):
-        answer = self.cloudformation.describe_stack_resource(StackName=self.name, LogicalResourceId=logical)
-        return answer["StackResourceDetail"]["PhysicalResourceId"]
 
 
 def undelivered(stack, message):
@@ -105,7 +93,7 @@ def in_order(message):
 
 
 def of_queue(stack, url, read):
-    sqs, messages = boto3.client("sqs"), []
+    sqs, messages = client("sqs"), []
     while len(messages) < MOST:
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2, AttributeNames=["SentTimestamp"],
                                      MessageAttributeNames=["All"], VisibilityTimeout=HIDDEN_SECONDS)
@@ -119,7 +107,7 @@ def of_queue(stack, url, read):
 
 
 def of_bucket(stack, bucket, read):
-    s3 = boto3.client("s3")
+    s3 = client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     objects = sorted((item for page in pages for item in page.get("Contents", [])), key=lambda item: item["LastModified"])
     for item in objects[:MOST]:
@@ -150,15 +138,15 @@ def invoke(functions, function, payload):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stack")
-    parser.add_argument("kind", choices=KINDS)
+    parser = Parser(__doc__, EXAMPLE)
+    parser.add_argument("stack", help="its name")
+    parser.add_argument("kind", choices=KINDS, help="what was set aside")
     parser.add_argument("--dry-run", action="store_true", help="only say what is there")
     parser.add_argument("--any-run", action="store_true", help="also reports that name no run, which go for the run of today")
     options = parser.parse_args()
     stack = Stack(options.stack)
     # A function may take 15 minutes.
-    functions = boto3.client("lambda", config=Config(read_timeout=910, tcp_keepalive=True))
+    functions = client("lambda", read_timeout=910, tcp_keepalive=True)
     find, output, read = KINDS[options.kind]
     entries = list(find(stack, stack.outputs[output], read))
     waiting, failures, left_out = list(entries), 0, 0
@@ -178,8 +166,8 @@ def main():
                 # A JSON error's text may quote what it could not read.
                 reason = error if type(error) is ValueError else type(error).__name__
                 line = f"FAILED, cannot be read: {reason}"
-            except (BotoCoreError, ClientError) as error:
-                line = f"FAILED, {error}"
+            except AWS_ERRORS as error:
+                line = f"FAILED, {explain(error)}"
             failures += "FAILED" in line
             print(f"{entry.id}  {line}", flush=True)
             if remove:
@@ -196,7 +184,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (BotoCoreError, ClientError) as error:
-        sys.exit(str(error))
+    run(main)

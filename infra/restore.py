@@ -1,14 +1,24 @@
 """Copies flows back from a table restored from a backup; see docs/operations.md, Restore. Needs boto3."""
 
-import argparse
+import base64
+import functools
+import hashlib
+import json
 import sys
 import time
+from pathlib import Path
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from stack import AWS_ERRORS, Parser, Stack, client, explain, run
 
+try:
+    import zstandard
+except ImportError:
+    zstandard = None
+
+EXAMPLE = """  python3 infra/restore.py flow-repository-prod flow-repository-prod-restored --dry-run
+  python3 infra/restore.py flow-repository-prod flow-repository-prod-restored --flow 6b059cf9570303bd4a95f822"""
 # What the functions need to read a head.
-HEAD = {"id", "document", "revision", "sequence", "status", "createdAt", "changedAt", "actor"}
+HEAD = {"id", "document", "tag", "revision", "sequence", "status", "createdAt", "changedAt", "actor"}
 # Consumers drop events with a lower sequence than they know. How far a flow had come whose head is
 # lost nobody knows; gaps do no harm.
 GAP = 1000
@@ -16,6 +26,35 @@ GAP = 1000
 RUN = ("runId", "startedBy", "orphan", "statusReason", "statusSince", "unconfirmed", "announcedAt", "repeats")
 # The listing rows of flows: by owner, of all, by the secrets they use; and those of deleted ones.
 ROWS = ("OWNER#", "ALL#", "USERS#", "DELETED#", "DELETED-ALL#")
+# As shared/src/store/packing.rs compresses documents.
+DICTIONARY = [Path(__file__).parent.parent / "shared/src/store" / name for name in ("dictionary-2.tables", "dictionary-2.txt")]
+
+
+@functools.cache
+def decompressor():
+    return zstandard.ZstdDecompressor(dict_data=zstandard.ZstdCompressionDict(b"".join(part.read_bytes() for part in DICTIONARY)))
+
+
+def document_of(head):
+    """The JSON of a head's document, if it can be read."""
+    try:
+        text = decompressor().decompress(head["document"]["B"])
+        json.loads(text)
+        return text
+    except (KeyError, TypeError, ValueError, MemoryError, zstandard.ZstdError):
+        return None
+
+
+def version_of(head, now, days):
+    """What a flow was until now, as shared/src/store/versions.rs writes it."""
+    digest = hashlib.sha256(document_of(head)).digest()
+    name = base64.urlsafe_b64encode(digest).decode()[:24]
+    kept = {"pk": head["pk"], "replacedAt": {"N": str(now)}}
+    if days:
+        kept["expiresAt"] = {"N": str(now // 1000 + days * 24 * 60 * 60)}
+    version = {"sk": {"S": f"REV#{int(head['revision']['N']):012}"}, "revision": head["revision"], "author": head.get("author", head["actor"]),
+               "createdAt": head.get("updatedAt", head["changedAt"]), "hash": {"S": name}, **{key: head[key] for key in ("summary",) if key in head}}
+    return [{**kept, **version}, {**kept, "sk": {"S": f"BODY#{name}"}, "document": head["document"]}]
 
 
 class Stored:
@@ -24,28 +63,40 @@ class Stored:
     def __init__(self):
         self.head, self.rows, self.versions = None, {}, {}
 
+    @functools.cached_property
+    def can_be_read(self):
+        """Whether it is a flow, deleted or not."""
+        return self.head is not None and HEAD <= self.head.keys() and document_of(self.head) is not None
+
     def is_flow(self):
-        return self.head is not None and HEAD <= self.head.keys() and not self.is_deleted()
+        return self.can_be_read and not self.is_deleted()
 
     def is_deleted(self):
-        return self.head is not None and "deletedAt" in self.head
+        return self.head is not None and "deletedAt" in self.head and (self.can_be_read or "document" not in self.head)
 
     def number(self, name):
         return int(self.head[name]["N"]) if self.head and name in self.head else 0
+
+    def revision(self):
+        """The last that can be read."""
+        of_head = self.number("revision") if self.can_be_read else 0
+        return max([of_head, *(int(version["revision"]["N"]) for sk, version in self.versions.items() if sk.startswith("REV#"))])
 
     def status(self):
         return self.head["status"]["S"]
 
     def content(self):
-        """All but the run."""
-        rows = {pk: {**row, "status": None} for pk, row in self.rows.items()}
-        return self.head["document"], rows
+        """All but the run, and when it was changed."""
+        rows = {pk: {**row, "status": None, "updatedAt": None} for pk, row in self.rows.items()}
+        return [self.head.get(name) for name in ("document", "tag", "owners")], rows
 
 
 def read(dynamodb, table):
     flows = {}
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for item in page["Items"]:
+            if not {"pk", "sk"} <= item.keys():
+                sys.exit(f"{table} is no table of flows: name one that was restored from a backup")
             pk, sk = item["pk"]["S"], item["sk"]["S"]
             if pk.startswith("FLOW#"):
                 stored = flows.setdefault(pk.removeprefix("FLOW#"), Stored())
@@ -68,57 +119,76 @@ def unchanged(live):
             "ExpressionAttributeValues": {":seen": live.head["sequence"]}}
 
 
-def put_back(dynamodb, table, then, live):
-    """Head and rows as they were then, all or nothing, but not running: that run is over."""
+def put_back(dynamodb, table, then, live, operator, days):
+    """Head and rows as they were then, all or nothing, but not running: that run is over. It is a change like any other,
+    of the operator: what the flow was is a version."""
+    now = max(time.time_ns() // 1_000_000, then.number("changedAt"), live.number("changedAt"))
+    # Where nothing is replaced that can be read, the version before is what it was then.
+    version = version_of(live.head if live.can_be_read else then.head, now, days)
+    if version[0]["sk"]["S"] in live.versions:
+        version = []
     head = {name: value for name, value in then.head.items() if name not in RUN}
-    author, updated = head.pop("author", head["actor"]), head.pop("updatedAt", head["changedAt"])
+    # A head says nothing twice.
+    for name in ("author", "updatedAt"):
+        head.pop(name, None)
     head["status"] = {"S": "inactive"}
     head["sequence"] = {"N": str(max(then.number("sequence"), live.number("sequence")) + GAP)}
-    # Another revision is what makes it a change of the document.
-    head["revision"] = {"N": str(max(then.number("revision"), live.number("revision")) + 1)}
-    head["changedAt"] = {"N": str(max(time.time_ns() // 1_000_000, then.number("changedAt"), live.number("changedAt")))}
-    # Without one it would pass for the first version.
+    head["revision"] = {"N": str(max(then.revision(), live.revision()) + 1)}
+    head["changedAt"] = {"N": str(now)}
+    head["actor"] = {"M": {"user": {"S": operator}}}
     head["summary"] = {"S": "Put back from a backup"}
-    # The platform itself.
-    head["actor"] = {"M": {"user": {"S": ""}}}
-    # A head says nothing twice.
-    head |= {"author": author} if author != head["actor"] else {}
-    head |= {"updatedAt": updated} if updated != head["changedAt"] else {}
-    rows = [{**row, "status": {"S": "inactive"}} if "status" in row else row for row in then.rows.values()]
+    changed = {"status": head["status"], "updatedAt": head["changedAt"]}
+    rows = [row | {name: value for name, value in changed.items() if name in row} for row in then.rows.values()]
     gone = [{"pk": row["pk"], "sk": row["sk"]} for pk, row in live.rows.items() if pk not in then.rows]
-    if live.head is not None and not live.is_flow() and not live.is_deleted():
-        # From what cannot be read to a flow is no event; from nothing to a flow is one.
+    versions, kept = then.versions | live.versions, live.versions
+    if live.head is not None and not live.can_be_read and not live.is_deleted():
+        # From what cannot be read to a flow is no event; from nothing to a flow is one. Its versions go with it.
         dynamodb.delete_item(TableName=table, Key={"pk": head["pk"], "sk": head["sk"]}, **unchanged(live))
-        live = Stored()
+        live, kept = Stored(), {}
     writes = [{"Put": {"TableName": table, "Item": head, **unchanged(live)}}]
-    writes += [{"Put": {"TableName": table, "Item": row}} for row in rows]
+    writes += [{"Put": {"TableName": table, "Item": item}} for item in [*rows, *version]]
     writes += [{"Delete": {"TableName": table, "Key": key}} for key in gone]
-    # At most 99 of the 100 items of a transaction: a flow has up to 20 owners and 16 secrets.
+    # At most 76 of the 100 items of a transaction: a flow has up to 20 owners and 16 secrets.
     dynamodb.transact_write_items(TransactItems=writes)
     # Only now: the versions of a flow that is gone are erased.
-    for sk, version in then.versions.items():
-        if sk not in live.versions:
-            dynamodb.put_item(TableName=table, Item=version)
+    for sk in versions.keys() - kept.keys() - {item["sk"]["S"] for item in version}:
+        dynamodb.put_item(TableName=table, Item=versions[sk])
+
+
+def operator_name():
+    """Who runs this, as AWS knows it: for example aws:assumed-role/Operators/anna. No user of the API has such an id."""
+    return "aws:" + client("sts").get_caller_identity()["Arn"].split(":", 5)[5]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stack")
-    parser.add_argument("restored_table")
+    parser = Parser(__doc__, EXAMPLE)
+    parser.add_argument("stack", help="its name")
+    parser.add_argument("restored_table", help="the table to copy from")
     parser.add_argument("--flow", nargs="+", metavar="ID", help="only these; otherwise every flow that is missing or differs")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be put back")
     options = parser.parse_args()
-    outputs = boto3.client("cloudformation").describe_stacks(StackName=options.stack)["Stacks"][0]["Outputs"]
-    table = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "TableName")
+    stack = Stack(options.stack)
+    if zstandard is None:
+        sys.exit("this Python has no zstandard, to read documents with: python3 -m pip install zstandard")
+    table, days = stack.outputs["TableName"], int(stack.parameters.get("VersionDays", 0))
     if table == options.restored_table:
-        sys.exit("that is the stack's own table")
-    dynamodb = boto3.client("dynamodb")
-    then_all, live_all = read(dynamodb, options.restored_table), read(dynamodb, table)
+        sys.exit(f"{table} is the stack's own table: name the one to copy from")
+    dynamodb, operator = client("dynamodb"), operator_name()
+    try:
+        then_all = read(dynamodb, options.restored_table)
+    except AWS_ERRORS as error:
+        if "ResourceNotFound" in str(error):
+            sys.exit(f"there is no table {options.restored_table} here: aws dynamodb list-tables")
+        raise
+    live_all = read(dynamodb, table)
     wanted = options.flow or sorted(id for id, stored in then_all.items() if stored.is_flow())
     same = done = failures = 0
     for id in wanted:
         then, live = then_all.get(id, Stored()), live_all.get(id, Stored())
-        was = "is not in the restored table" if not then.is_flow() else f"was {then.status()}"
+        if then.is_flow():
+            was = f"was {then.status()}"
+        else:
+            was = "is not in the restored table" if then.head is None else "is deleted or damaged in the restored table"
         if live.head is None:
             kind = "is missing"
         elif live.is_flow():
@@ -136,11 +206,11 @@ def main():
             outcome = "would be put back"
         else:
             try:
-                put_back(dynamodb, table, then, live)
+                put_back(dynamodb, table, then, live, operator, days)
                 outcome = "put back"
-            except ClientError as error:
+            except AWS_ERRORS as error:
                 # A cancelled transaction's text names codes, no items.
-                outcome = f"FAILED, {error}"
+                outcome = f"FAILED, {explain(error)}"
         print(f"{id}  {kind}, {was}: {outcome}", flush=True)
         failures += "FAILED" in outcome
         done += "FAILED" not in outcome
@@ -150,7 +220,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (BotoCoreError, ClientError) as error:
-        sys.exit(str(error))
+    run(main)

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import urllib.error
@@ -47,6 +48,26 @@ BY_THE_PLATFORM = {
     # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
     "TagItWhenItIsCreated": {"secretsmanager:TagResource"},
 }
+
+# Commands of docs/operations.md that are not run here, by what is in them.
+NOT_RUN = {
+    "curl ": "not every machine resolves the API's host below localhost",
+    "gh ": "there is no GitHub",
+    "git checkout": "it is another commit, and half an hour's build",
+    "sqs purge-queue": "version 1 of the AWS CLI asks AWS itself, whatever AWS_ENDPOINT_URL says",
+    "cancel-update-stack": "no update is under way",
+    "continue-update-rollback": "no rollback has failed",
+    "jwks.json": "the stack has a URL of keys",
+    "copy_secrets $OLD": "the function comes further down the page, and is run there",
+    "$OLD_BUCKET": "no stack was deleted",
+    "restore-table-from-backup": "no table was deleted",
+    "delete-function --function-name": "the emulator deletes the version that runs, too",
+    "sam delete": "the stack is still needed",
+    "delete-table --table-name $TABLE": "the table is still needed",
+}
+# What shells and commands say when what was pasted is not right.
+COMPLAINTS = re.compile(r"command not found|no matches found|bad pattern|parse error|syntax error|unknown file attribute|event not found"
+                        r"|Traceback|usage:|aws: error|An error occurred|FAILED|No such file")
 
 passed, failed = [], []
 
@@ -155,10 +176,10 @@ class Stack:
         self.cloudformation = emulator.client("cloudformation")
         self.iam = emulator.client("iam")
 
-    def deploy(self, *overrides, stack=STACK, env=None):
+    def deploy(self, *overrides, stack=STACK, env=None, template=TEMPLATE):
         parameters = [f"Architecture={ARCHITECTURE}", "AuthIssuer=flow-repository-local", f"AuthJwksUrl={self.keys}",
                       f"CorsOrigins={ORIGIN}", *overrides]
-        return run("sam", "deploy", "--template", str(TEMPLATE), "--stack-name", stack, "--resolve-s3",
+        return run("sam", "deploy", "--template", str(template), "--stack-name", stack, "--resolve-s3",
                    "--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset",
                    "--no-progressbar", "--parameter-overrides", *parameters, env=env or self.emulator.env)
 
@@ -658,8 +679,18 @@ def redrive_and_restore(stack):
     check("and is announced as created", announced("flowrepo.flow.created", deleted))
     check("a damaged flow is as it was, in lists too", flow(damaged).get("name") == listed(damaged).get("name") == "as it was", seen)
     event = announced("flowrepo.flow.modified", damaged)
-    check("and is announced as modified, by nobody", event and event["data"]["user"] == "" and int(event["sequence"]) > 1000, event)
     check("one that runs is left alone and named", code == 1 and flow(running)["name"] == "damaged" and "stop it first" in seen, seen)
+    operator = f"aws:{stack.emulator.client('sts').get_caller_identity()['Arn'].split(':', 5)[5]}"
+    check("and is announced as modified, by the operator", event and event["data"]["user"] == operator and int(event["sequence"]) > 1000, event)
+    versions = api("GET", f"/flows/{damaged}/versions")
+    check("it is a version of the operator's, after what it replaced", [version["number"] for version in versions] == [3, 2, 1]
+          and versions[0]["author"] == operator and versions[1]["author"] == "olga", versions)
+    check("it can be compared with that", api("GET", f"/flows/{damaged}/diff")["members"] == ["/name"])
+    api("POST", f"/flows/{damaged}/versions/2/restore")
+    check("and undone", flow(damaged)["name"] == "damaged")
+    code, seen = script(stack, "restore", copy, "--flow", damaged)
+    check("and put back once more", code == 0 and flow(damaged)["name"] == "as it was", seen)
+    check("a deleted flow has a history too", len(api("GET", f"/flows/{deleted}/versions")) == 2 and api("GET", f"/flows/{deleted}/diff") is not None)
 
     send("FailedEventsUrl", {"requestContext": {"functionArn": f"{arn}:1"}, "requestPayload": report("flow.stopped", running)})
     code, seen = script(stack, "redrive", "failed")
@@ -703,6 +734,92 @@ def redrive_and_restore(stack):
     dynamodb.delete_table(TableName=copy)
 
 
+def paste(shell, blocks, env):
+    """Pastes blocks into an interactive shell, one after the other; gives what each printed, and its exit code."""
+    text = "".join(f"{block}\necho @@ {place} $?\n" for place, block in enumerate(blocks))
+    # No prompts, and none of the machine's own settings.
+    quiet = {"PS1": "", "PS2": "", "RPS1": "", "PROMPT_EOL_MARK": "", "HISTFILE": "/dev/null"}
+    done = subprocess.run(shell, input=text, env=env | quiet, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
+    answers = re.split(r"^@@ (\d+) (\d+)\n", done.stdout, flags=re.M)
+    return {int(place): (int(code), seen) for seen, place, code in zip(answers[::3], answers[1::3], answers[2::3])}
+
+
+def paste_operations(stack):
+    """The commands of docs/operations.md, as they are printed, in both shells."""
+    page = Path("docs/operations.md").read_text()
+    blocks = [textwrap.dedent(block) for block in re.findall(r"^ *```sh\n(.*?)^ *```", page, re.M | re.S)]
+    values, dynamodb = Values(stack), stack.emulator.client("dynamodb")
+    for reason in NOT_RUN:
+        check(f"operations.md has `{reason}`, which is not run", any(reason in block for block in blocks))
+    for shell in [["bash", "--norc", "--noprofile", "--noediting", "-i"], ["zsh", "-f", "-i"]]:
+        flow, lost = values.store_versions(), values.store_versions()
+        secret = values.store()[1]["id"]
+        values("DELETE", f"/secrets/{secret}")
+        # What the page has examples of.
+        examples = {"6b059cf9570303bd4a95f822": flow, "6b059cf93d0c921e77d4eb22": lost, "6b05cf43198db37def113e64": secret,
+                    "flows-FlowTable-D46675C5AB960": f"{STACK}-restored", "2026-11-24T08:00:00Z": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        pasted = []
+        for block in blocks:
+            if not any(reason in block for reason in NOT_RUN):
+                for example, value in examples.items():
+                    block = block.replace(example, value)
+                pasted.append(block)
+                if "STACK=" in block:
+                    pasted.append(f"STACK={STACK}")
+        # Ten at the least: that the page was found at all.
+        answers = paste(shell, pasted, stack.emulator.env)
+        check(f"{shell[0]} has run {len(pasted)} blocks of operations.md", len(answers) == len(pasted) > 10, answers)
+        for place, block in enumerate(pasted):
+            code, seen = answers.get(place, (None, "nothing"))
+            check(f"{shell[0]}: {block.splitlines()[-1][:100]}", code == 0 and not COMPLAINTS.search(seen), f"{code}: {block}\n{seen}")
+        dynamodb.delete_table(TableName=f"{STACK}-restored")
+        # The page has protected the stack, which is deleted in the end.
+        stack.cloudformation.update_termination_protection(StackName=STACK, EnableTerminationProtection=False)
+        # It has rolled back, and the next shell changes settings.
+        code, seen = run(sys.executable, "infra/roll-back", STACK, "--undo", env=stack.emulator.env)
+        check(f"what {shell[0]} has rolled back is undone", code == 0, seen)
+
+
+def change_and_roll_back(stack):
+    """A setting reaches the functions; and all of them go to the version before, and to the one deployed."""
+    functions = stack.emulator.client("lambda")
+
+    def live():
+        return {name: int(functions.get_alias(FunctionName=physical, Name="live")["FunctionVersion"])
+                for name, physical in stack.physical().items() if f"{name}Aliaslive" in stack.physical()}
+
+    def operate(script, *options):
+        return run(sys.executable, f"infra/{script}", STACK, *options, env=stack.emulator.env)
+
+    def minutes():
+        name = stack.physical()["ReconcileFlows"]
+        return functions.get_function_configuration(FunctionName=name, Qualifier="live")["Environment"]["Variables"]["CONFIRMATION_MINUTES"]
+
+    first = live()
+    code, seen = operate("change", "ConfirmationMinutes=7")
+    check("a setting is changed where it is read", code == 0 and minutes() == "7", (minutes(), seen))
+    before = live()
+    check("every function has another version", before.keys() == first.keys() and all(before[name] > first[name] for name in first), (first, before))
+    code, seen = operate("roll-back")
+    check("where no code was changed there is nothing to roll back", code == 1 and "infra/change" in seen and live() == before, seen)
+
+    shutil.copytree(TEMPLATE.parent, WORK / "next")
+    for function in (WORK / "next").glob("*/bootstrap"):
+        (function.parent / "other").touch()
+    code, seen = stack.deploy("Release=next", "ConfirmationMinutes=7", template=WORK / "next/template.yaml")
+    after = live()
+    check("other code is deployed", code == 0 and all(after[name] > before[name] for name in before), seen)
+    code, seen = operate("roll-back", "--dry-run")
+    check("a dry run of rolling back does nothing", code == 0 and live() == after, seen)
+    code, seen = operate("roll-back")
+    check("every function is at the version before", code == 0 and live() == before, (before, live(), seen))
+    check("and answers", stack.suite("tour")[0] == 0)
+    code, seen = operate("change", "LogLevel=debug")
+    check("what was rolled back does not come back with a setting", code == 1 and "is rolled back" in seen and live() == before, seen)
+    code, seen = operate("roll-back", "--undo")
+    check("rolling back is undone", code == 0 and live() == after, (after, live(), seen))
+
+
 def main():
     if not TEMPLATE.exists():
         sys.exit("there is nothing to deploy: run `sam build` first")
@@ -731,6 +848,10 @@ def main():
         redrive_and_restore(stack)
         remove_each_statement(stack)
         check("with all statements it passes again", stack.suite("tour")[0] == 0)
+        change_and_roll_back(stack)
+        paste_operations(stack)
+        code, seen = stack.deploy()
+        check("what was deployed first is deployed again", code == 0, seen)
 
         items = stack.items()
         code, seen = stack.deploy()

@@ -4,16 +4,17 @@ import base64
 import contextlib
 import io
 import json
-import pathlib
 import sys
-import types
 import unittest
 from unittest import mock
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import aws
+
+sys.path.insert(0, str(aws.ROOT / "infra"))
+import redrive as script
 
 
-def boto3(messages):
+def services(messages):
     """As much of AWS as the script calls, with these messages in each queue; and what it did."""
     calls = []
     sqs = mock.Mock()
@@ -28,21 +29,12 @@ def boto3(messages):
 
     functions.invoke.side_effect = invoke
     cloudformation = mock.Mock()
-    outputs = [{"OutputKey": name, "OutputValue": "url"} for name in ("UndeliveredEventsUrl", "FailedEventsUrl")]
+    names = [*aws.OUTPUTS, "UndeliveredEventsUrl", "FailedEventsUrl"]
+    outputs = [{"OutputKey": name, "OutputValue": "url"} for name in names]
     cloudformation.describe_stacks.return_value = {"Stacks": [{"Outputs": outputs}]}
     cloudformation.describe_stack_resource.side_effect = lambda **call: {
         "StackResourceDetail": {"PhysicalResourceId": call["LogicalResourceId"]}}
-    services = {"sqs": sqs, "lambda": functions, "cloudformation": cloudformation}
-    config = types.ModuleType("botocore.config")
-    config.Config = mock.Mock()
-    exceptions = types.ModuleType("botocore.exceptions")
-    exceptions.BotoCoreError = type("BotoCoreError", (Exception,), {})
-    exceptions.ClientError = type("ClientError", (Exception,), {})
-    module = types.ModuleType("boto3")
-    module.client = lambda name, **_: services[name]
-    modules = {"boto3": module, "botocore": types.ModuleType("botocore"), "botocore.config": config,
-               "botocore.exceptions": exceptions}
-    return modules, calls
+    return {"sqs": sqs, "lambda": functions, "cloudformation": cloudformation}, calls
 
 
 def redrive(kind, details, *options, detail_type="flow.failed"):
@@ -54,18 +46,11 @@ def redrive(kind, details, *options, detail_type="flow.failed"):
             event = {"requestPayload": event, "requestContext": {"functionArn": "arn:aws:lambda:r:1:function:OnFlowStatus:live"}}
         messages.append({"MessageId": f"m{place}", "Body": json.dumps(event), "ReceiptHandle": place,
                          "Attributes": {"SentTimestamp": str(place)}})
-    modules, calls = boto3(messages)
-    with mock.patch.dict(sys.modules, modules), mock.patch.object(sys, "argv", ["redrive.py", "stack", kind, *options]):
-        sys.modules.pop("redrive", None)
-        sys.path.insert(0, str(ROOT / "infra"))
-        try:
-            import redrive as script
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                code = script.main()
-        finally:
-            sys.path.pop(0)
-            sys.modules.pop("redrive", None)
+    clients, calls = services(messages)
+    printed = io.StringIO()
+    with mock.patch("boto3.client", lambda name, **_: clients[name]), contextlib.redirect_stdout(printed), \
+            mock.patch.object(sys, "argv", ["redrive.py", "stack", kind, *options]):
+        code = script.main()
     return code, printed.getvalue(), calls
 
 
