@@ -122,7 +122,13 @@ def unchanged(live):
 def put_back(dynamodb, table, then, live, operator, days):
     """Head and rows as they were then, all or nothing, but not running: that run is over. It is a change like any other,
     of the operator: what the flow was is a version."""
-    now = max(time.time_ns() // 1_000_000, then.number("changedAt"), live.number("changedAt"))
+    versions, kept, seen = then.versions | live.versions, live.versions, live
+    if live.head is not None and not live.can_be_read and not live.is_deleted():
+        # From what cannot be read to a flow is no event; from nothing to a flow is one. Its versions go with it.
+        dynamodb.delete_item(TableName=table, Key={"pk": live.head["pk"], "sk": live.head["sk"]}, **unchanged(live))
+        seen, kept = Stored(), {}
+    # After that: what was replaced later is not erased with what is gone.
+    now = max(time.time_ns() // 1_000_000 + 1, then.number("changedAt"), live.number("changedAt"))
     # Where nothing is replaced that can be read, the version before is what it was then.
     version = version_of(live.head if live.can_be_read else then.head, now, days)
     if version[0]["sk"]["S"] in live.versions:
@@ -140,19 +146,14 @@ def put_back(dynamodb, table, then, live, operator, days):
     changed = {"status": head["status"], "updatedAt": head["changedAt"]}
     rows = [row | {name: value for name, value in changed.items() if name in row} for row in then.rows.values()]
     gone = [{"pk": row["pk"], "sk": row["sk"]} for pk, row in live.rows.items() if pk not in then.rows]
-    versions, kept = then.versions | live.versions, live.versions
-    if live.head is not None and not live.can_be_read and not live.is_deleted():
-        # From what cannot be read to a flow is no event; from nothing to a flow is one. Its versions go with it.
-        dynamodb.delete_item(TableName=table, Key={"pk": head["pk"], "sk": head["sk"]}, **unchanged(live))
-        live, kept = Stored(), {}
-    writes = [{"Put": {"TableName": table, "Item": head, **unchanged(live)}}]
+    writes = [{"Put": {"TableName": table, "Item": head, **unchanged(seen)}}]
     writes += [{"Put": {"TableName": table, "Item": item}} for item in [*rows, *version]]
     writes += [{"Delete": {"TableName": table, "Key": key}} for key in gone]
     # At most 76 of the 100 items of a transaction: a flow has up to 20 owners and 16 secrets.
     dynamodb.transact_write_items(TransactItems=writes)
     # Only now: the versions of a flow that is gone are erased.
     for sk in versions.keys() - kept.keys() - {item["sk"]["S"] for item in version}:
-        dynamodb.put_item(TableName=table, Item=versions[sk])
+        dynamodb.put_item(TableName=table, Item=versions[sk] | {"replacedAt": {"N": str(now)}})
 
 
 def operator_name():

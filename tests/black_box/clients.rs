@@ -339,7 +339,7 @@ async fn the_platforms_own_account_starts_a_flow_with_a_secret_that_is_its_own_t
     let refused = api.post(&start, &service, Value::Null).await;
     let fault = ("node.credentials.unknown", "/graph/nodes/0/credentials_id", 422);
     assert_eq!((refused.status, told(&refused.body["errors"][0])), (422, fault), "{refused:?}");
-    let starter = async || {
+    let named = async || {
         let started = |events: &[Value]| {
             let of_flow = events.iter().filter(|event| event["detail"]["subject"] == format!("flows/{id}"));
             let of_starts = of_flow.filter(|event| event["detail-type"] == "flow.starting");
@@ -350,7 +350,7 @@ async fn the_platforms_own_account_starts_a_flow_with_a_secret_that_is_its_own_t
     };
     // With the token of who owns the secret.
     assert_eq!(api.post(&start, &anna, Value::Null).await.status, 200);
-    assert_eq!(starter().await, [api.name("anna")]);
+    assert_eq!(named().await, [api.name("anna")]);
     api.post(&stop, &anna, Value::Null).await;
     api.deliver(&anna, "flow.stopped", json!({"id": id})).await;
     // Or as one of its owners.
@@ -419,9 +419,9 @@ async fn a_412_says_that_an_integer_of_23_digits_has_changed() {
     let token = api.token("anna", "acme", ALL);
     let body = |number: &str| format!(r#"{{"graph":{{"nodes":[{{"id":"a","fields":{{"n":{number}}}}}]}}}}"#);
     let created = api.send_raw("POST", "/flows", &token, &[JSON], body(BEFORE)).await;
-    let (path, tag) = (format!("/flows/{}", created.id()), created.header("etag"));
-    assert_eq!(api.send_raw("PATCH", &path, &token, &[JSON], body(AFTER)).await.status, 200);
-    let refused = api.send_raw("PATCH", &path, &token, &[JSON, ("if-match", tag)], r#"{"name":"n"}"#).await;
+    let (flow, tag) = (format!("/flows/{}", created.id()), created.header("etag"));
+    assert_eq!(api.send_raw("PATCH", &flow, &token, &[JSON], body(AFTER)).await.status, 200);
+    let refused = api.send_raw("PATCH", &flow, &token, &[JSON, ("if-match", tag)], r#"{"name":"n"}"#).await;
     let patch = format!(r#""patch":[{{"op":"replace","path":"/graph/nodes/0/fields/n","value":{AFTER}}}]"#);
     assert_eq!(refused.status, 412);
     assert!(refused.text.contains(&patch), "{}", refused.text);

@@ -284,7 +284,7 @@ async fn a_hundred_changes_with_more_to_say_than_fits_are_answered() {
     let api = Api::start().await;
     let token = api.token("anna", "acme", ALL);
     let members: serde_json::Map<String, Value> =
-        (0..101).map(|n| (format!("{n:03}"), json!({"token": "t"}))).collect();
+        (0..101).map(|n| (format!("{n:03}"), json!({"password": "hunter2"}))).collect();
     let fields = json!({ "\"".repeat(200): members });
     let flow = json!({"graph": {"nodes": [{"id": "a", "fields": fields}]}});
     let mut ids = Vec::new();

@@ -63,6 +63,8 @@ NOT_RUN = {
     "restore-table-from-backup": "no table was deleted",
     "delete-function --function-name": "the emulator deletes the version that runs, too",
     "sam delete": "the stack is still needed",
+    "sns ": "nobody is to hear of it",
+    "AlarmTarget=$TOPIC": "there is no topic, and another setting is changed",
     "delete-table --table-name $TABLE": "the table is still needed",
 }
 # What shells and commands say when what was pasted is not right.

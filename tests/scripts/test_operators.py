@@ -191,7 +191,7 @@ class Deploy(unittest.TestCase):
         self.assertEqual(self.deploy("--stack", "prod"), (0, "flow-repository-prod\n"))
 
     def test_alarms_that_nobody_hears_are_said_of_every_stage_but_dev(self):
-        warning = "prod: AlarmTarget is empty: nobody hears of its alarms; see docs/operations.md#hear-of-alarms\n"
+        warning = "prod: AlarmTarget is empty: nobody hears of its alarms; see docs/operations.md#who-is-told\n"
         code, seen = self.deploy("prod", "Release=1")
         self.assertEqual((code, seen.startswith(warning), "sam deploy --config-env prod" in seen), (0, True, True), seen)
         for arguments in [["dev"], ["prod", "AlarmTarget=arn:aws:sns:eu-central-1:1:alarms"]]:

@@ -28,6 +28,7 @@ EXCUSED = [
     ("CONTRIBUTING.md", "python3 -m venv", "installs SAM"),
     ("CONTRIBUTING.md", "tests/e2e/local", "is a test itself, and needs Docker"),
     ("CONTRIBUTING.md", "tests/with-dynamodb-local", "is a test itself, and needs Java"),
+    ("docs/account.md", "sam deploy", "deploys to AWS; tests/e2e/deploy deploys the example"),
     ("docs/delivery.md", "", "GitHub and AWS"),
     ("docs/identity.md", "infra/deploy", "deploys to AWS; the tests of shared/src/identity/providers.rs read it"),
     ("docs/local.md", "TOKEN=", "asks containers or cargo-lambda"),

@@ -3,7 +3,7 @@
 use lambda_http::http::StatusCode;
 use shared::api::{
     App, Effect, Intent, Precondition, Problem, Request, Response, Wording, change_flow, flow_id,
-    flow_response, id_taken, insert_flow, notes, read_body, replace, scope,
+    flow_response, insert_flow, notes, read_body, replace, scope,
 };
 use shared::flow::{Checks, Fields, Flow, FlowId, Role, Timestamp};
 use shared::identity::{Caller, Permission};
@@ -51,7 +51,7 @@ async fn create(
     let flow = flow.map_err(|invalid| app.refusal(invalid))?;
     if !app.store.is_taken(id).await? {
         match insert_flow(app, &flow, effect).await {
-            Err(Problem::IdTaken(_)) => {}
+            Err(Problem::IdTaken) => {}
             other => return other.and_then(|()| effect.answer(&flow)),
         }
     }
@@ -63,6 +63,6 @@ async fn create(
             }
             flow_response(app, StatusCode::OK, &Flow { notes: flow.notes, ..found })
         }
-        found => Err(id_taken(found.as_ref())),
+        _ => Err(Problem::IdTaken),
     }
 }

@@ -99,12 +99,6 @@ pub async fn insert_flow(app: &App, flow: &Flow, effect: &Effect<'_, Flow>) -> R
     Ok(app.store.insert(flow, effect.receipt(flow)?.as_ref()).await?)
 }
 
-/// Why there is no new flow under an id where the caller sees this one, or none.
-#[must_use]
-pub fn id_taken(found: Option<&Flow>) -> Problem {
-    found.map(etag).transpose().map_or_else(|error| error, Problem::IdTaken)
-}
-
 /// What a PATCH makes of a flow.
 ///
 /// # Errors

@@ -39,18 +39,20 @@ pub use conditions::{Conditions, False, Present};
 pub use deadline::{Deadline, time_left};
 pub use effect::{Effect, Intent, Parts};
 pub use flows::{
-    MAX_BULK_WRITE, change_flow, change_seen, control_many, id_taken, insert_flow, patch, replace,
-    require_role, run_answer, start_flow, stop_flow,
+    MAX_BULK_WRITE, change_flow, change_seen, control_many, insert_flow, patch, replace, require_role,
+    run_answer, start_flow, stop_flow,
 };
 pub use list::{list_query, page_response, usage_query};
 pub use parameters::flag;
 pub use precondition::{Current, Precondition};
 pub use problem::{Problem, Wording};
 pub use respond::{
-    Part, bulk_response, deleted, diagnostics_of_faults, flow_response, json, notes, nothing_stored, part_prefix,
-    plain_flow, validation_response, with_notes,
+    Part, bulk_response, deleted, diagnostics_of_faults, flow_response, json, notes, nothing_stored,
+    part_prefix, plain_flow, validation_response, with_notes,
 };
-pub use secrets::{SecretsApp, read_secret, secret_query, secret_response, secret_tag, secrets_response, usages_response};
+pub use secrets::{
+    SecretsApp, read_secret, secret_query, secret_response, secret_tag, secrets_response, usages_response,
+};
 pub use serve::{Request, Response, answer, encoded_path, path, serve};
 pub use versions::{
     compared_versions, difference_response, find_flow, find_version, version_number, version_response,

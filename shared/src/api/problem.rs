@@ -131,9 +131,9 @@ pub enum Problem {
     /// The same request is under way.
     #[error("the same request is under way")]
     UnderWay,
-    /// A flow has the chosen id already, or had it until lately; the entity tag of one that the caller sees.
+    /// A flow has the chosen id already, or had it until lately.
     #[error("the id is taken")]
-    IdTaken(Option<String>),
+    IdTaken,
     /// The flow has no such version, or not any more.
     #[error("there is no such version")]
     VersionNotFound,
@@ -307,7 +307,7 @@ impl Problem {
             Self::UnderWay => {
                 Kind(StatusCode::CONFLICT, "request-under-way", "The same request is under way")
             }
-            Self::IdTaken(_) => Kind(StatusCode::PRECONDITION_FAILED, "flow-exists", "The id is taken"),
+            Self::IdTaken => Kind(StatusCode::PRECONDITION_FAILED, "flow-exists", "The id is taken"),
             Self::VersionNotFound => {
                 Kind(StatusCode::NOT_FOUND, "version-not-found", "The flow has no such version")
             }
@@ -432,7 +432,7 @@ impl Problem {
                 "A request with this Idempotency-Key is under way. Please try again later.",
                 "idempotency_key.under_way",
             )],
-            Self::IdTaken(_) => {
+            Self::IdTaken => {
                 vec![entry("A flow with this id exists, or existed until lately", "flow.exists")]
             }
             Self::VersionNotFound => vec![entry("Version not found", "version.not_found")],
@@ -520,7 +520,7 @@ impl Problem {
                 headers.insert("accept-patch", HeaderValue::from_static(PATCHES));
             }
             Self::PreconditionFailed(current) => with_tag(headers, &current.etag),
-            Self::ConditionFalse(Some(etag)) | Self::IdTaken(Some(etag)) => with_tag(headers, &etag),
+            Self::ConditionFalse(Some(etag)) => with_tag(headers, &etag),
             Self::UnsupportedCoding => {
                 headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
@@ -667,7 +667,7 @@ impl From<store::Error> for Problem {
             store::Error::Answered(answer) => Self::replay(*answer),
             store::Error::KeyReused => Self::KeyReused,
             store::Error::UnderWay => Self::UnderWay,
-            store::Error::Taken(_) => Self::IdTaken(None),
+            store::Error::Taken(_) => Self::IdTaken,
             store::Error::PageTooLarge => Self::PageTooLarge,
             store::Error::Unavailable(_) => Self::Unavailable(error.into()),
             store::Error::Unreadable(_) | store::Error::Refused(_) => Self::Internal(error.into()),

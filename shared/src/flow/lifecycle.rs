@@ -558,6 +558,8 @@ impl Flow {
         let now = Timestamp::now();
         self.status = status;
         self.status_since = now;
+        // One change has one time.
+        self.changed_at = self.changed_at.max(now);
         self.repeats = 0;
         let waits = matches!(status, Status::Starting | Status::Stopping);
         self.announced_at = waits.then_some(now);

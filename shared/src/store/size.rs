@@ -10,7 +10,8 @@ use crate::limits::DYNAMODB_ITEM_BYTES;
 const RESERVE: usize = 10 * 1024;
 /// Attributes of a head that come and go with its runs, or depend on who saves it: a reason is 1 KiB, and who did
 /// something a user and a tenant of 1 KiB each.
-const PASSING: [&str; 6] = ["statusReason", "startedBy", "actor", "author", "summary", "orphan"];
+const PASSING: [&str; 8] =
+    ["statusReason", "startedBy", "actor", "author", "summary", "orphan", "statusSince", "updatedAt"];
 
 /// What the whole item takes: the names of its attributes and their values in UTF-8.
 pub(super) fn size(item: &Item) -> usize {
