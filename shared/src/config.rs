@@ -20,7 +20,7 @@ use lambda_http::http::Uri;
 use tracing::Level;
 
 use crate::flow::{ComponentCheck, CredentialCheck, InvalidLevels, Role, RuleLevels};
-use crate::identity::{AuthSettings, KeySource, are_certificates};
+use crate::identity::{AuthSettings, KeySource, Permission, are_certificates};
 use crate::secrets::{Recovery, VaultSettings};
 
 /// No single attempt may eat the whole request.
@@ -506,12 +506,22 @@ impl Config {
 
     fn groups(&self) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
         let Some(text) = self.optional("AUTH_GROUP_PERMISSIONS") else { return Ok(BTreeMap::new()) };
-        let groups: Option<BTreeMap<_, _>> = serde_json::from_str(&text).ok();
+        let name = "AUTH_GROUP_PERMISSIONS";
+        let groups: Option<BTreeMap<String, Vec<String>>> = serde_json::from_str(&text).ok();
         // Without any, all names would count, as without the setting.
-        groups.filter(|groups| !groups.is_empty()).ok_or(ConfigError {
-            name: "AUTH_GROUP_PERMISSIONS",
+        let groups = groups.filter(|groups| !groups.is_empty()).ok_or(ConfigError {
+            name,
             problem: "is no JSON object with a list of permissions for each of one group or more".into(),
-        })
+        })?;
+        let mut given = groups.values().flatten();
+        match given.find(|given| !Permission::names().any(|known| known == given.as_str())) {
+            Some(unknown) => {
+                let known = Permission::names().collect::<Vec<_>>().join(", ");
+                let problem = format!("gives {unknown:?}, which is no permission; these are: {known}").into();
+                Err(ConfigError { name, problem })
+            }
+            None => Ok(groups),
+        }
     }
 
     /// The text, or that of the file.

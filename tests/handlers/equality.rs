@@ -536,7 +536,8 @@ async fn what_was_shown_can_be_sent_back_written_in_any_way_in_every_state() {
         let shown = anna.get(&id).await;
         let mut tree = Tree::read(&shown.data()).unwrap();
         let Tree::Object(members) = &mut tree else { panic!("no flow") };
-        members.insert("name".into(), Tree::Text("m".into()));
+        let name = ("name".to_owned(), Tree::Text("m".into()));
+        *members = members.clone().into_iter().chain([name]).collect();
         let mut written = String::new();
         rewrite(&tree, &mut dice, &mut written);
         let headers = [("content-type", "application/json"), ("if-match", shown.etag())];

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use memchr::memchr_iter;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -127,7 +128,7 @@ impl<'a> Reader<'a, '_> {
         match kind(raw) {
             "null" => Field::Null,
             "Array" => {
-                let elements = serde_json::from_str(raw.get()).unwrap_or_default();
+                let elements = read_elements(raw).unwrap_or_default();
                 Field::Value(Elements { list: name.to_owned(), raw: elements, is_bare: false })
             }
             "Object" if wrap => {
@@ -157,6 +158,30 @@ impl<'a> Reader<'a, '_> {
         };
         Some(Reader { fields, pointer: self.pointer(place), faults: self.faults, unknown: self.unknown })
     }
+}
+
+/// All at once: a list that grows is there twice meanwhile.
+fn read_elements(array: &RawValue) -> serde_json::Result<Vec<&RawValue>> {
+    struct Room(usize);
+
+    impl<'de> Visitor<'de> for Room {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+            let mut elements = Vec::with_capacity(self.0);
+            while let Some(element) = array.next_element()? {
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+
+    let most = memchr_iter(b',', array.get().as_bytes()).count() + 1;
+    serde_json::Deserializer::from_str(array.get()).deserialize_seq(Room(most))
 }
 
 /// The elements of an array, of which a body can have half a million: each is given its place when it is

@@ -21,6 +21,15 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// All there are.
+    const ALL: [Self; 6] =
+        [Self::Read, Self::Write, Self::Control, Self::Bulk, Self::WriteSecrets, Self::ReadRawSecrets];
+
+    /// The names that mean something in a token.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.into_iter().map(Self::as_str).chain([ADMINISTRATOR])
+    }
+
     /// The name in a token.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

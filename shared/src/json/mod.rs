@@ -30,8 +30,47 @@ pub enum Tree {
     Text(String),
     /// An array.
     Array(Vec<Self>),
-    /// An object. Of a repeated member the last one counts.
-    Object(BTreeMap<String, Self>),
+    /// An object.
+    Object(Object),
+}
+
+/// The members of an object by name; of a repeated one the last. A list, because most objects have few: a node of a
+/// B-tree has room for eleven, and takes it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Object(Box<[(String, Tree)]>);
+
+impl Object {
+    /// The member of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Tree> {
+        let place = self.0.binary_search_by(|(own, _)| own.as_str().cmp(name)).ok()?;
+        self.0.get(place).map(|(_, member)| member)
+    }
+
+    /// All of them, in the order of their names.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&String, &Tree)> {
+        self.0.iter().map(|(name, member)| (name, member))
+    }
+}
+
+impl FromIterator<(String, Tree)> for Object {
+    fn from_iter<I: IntoIterator<Item = (String, Tree)>>(members: I) -> Self {
+        let mut members: Vec<_> = members.into_iter().collect();
+        members.reverse();
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        members.dedup_by(|(a, _), (b, _)| a == b);
+        Self(members.into())
+    }
+}
+
+impl IntoIterator for Object {
+    type Item = (String, Tree);
+    type IntoIter = std::vec::IntoIter<(String, Tree)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_vec().into_iter()
+    }
 }
 
 /// The members of an object, read no further.
@@ -315,14 +354,14 @@ impl<'a> Rest<'a> {
         }
         if self.skip('{') {
             let inner = inner()?;
-            let mut members = BTreeMap::new();
+            let mut members = Vec::new();
             while !self.skip('}') {
                 let name = self.scalar()?;
                 self.skip(':');
-                members.insert(name, self.tree(inner)?);
+                members.push((name, self.tree(inner)?));
                 self.skip(',');
             }
-            return Ok(Tree::Object(members));
+            return Ok(Tree::Object(members.into_iter().collect()));
         }
         if self.0.starts_with('"') {
             return self.scalar().map(Tree::Text);
@@ -360,8 +399,9 @@ impl Serialize for Tree {
                 list.end()
             }
             Self::Object(members) => {
+                let mut members = members.iter();
                 let mut object = serializer.serialize_map(Some(members.len()))?;
-                members.iter().try_for_each(|(name, member)| object.serialize_entry(name, member))?;
+                members.try_for_each(|(name, member)| object.serialize_entry(name, member))?;
                 object.end()
             }
         }

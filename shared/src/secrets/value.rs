@@ -185,7 +185,7 @@ impl SecretValue {
 
     /// The whole value.
     fn whole(&self) -> Tree {
-        Tree::Object(self.members.clone())
+        Tree::Object(self.members.clone().into_iter().collect())
     }
 
     /// So much of the value, and `***` for the rest.
@@ -291,7 +291,7 @@ fn has_mask(tree: &Tree) -> bool {
         Tree::Literal(_) => false,
         Tree::Text(text) => is_mask(text),
         Tree::Array(elements) => elements.iter().any(has_mask),
-        Tree::Object(members) => members.values().any(has_mask),
+        Tree::Object(members) => members.iter().any(|(_, member)| has_mask(member)),
     }
 }
 
@@ -303,8 +303,9 @@ fn shows(sent: &Tree, stored: &Tree) -> bool {
             sent.len() == stored.len() && sent.iter().zip(stored).all(|(sent, stored)| shows(sent, stored))
         }
         (Tree::Object(sent), Tree::Object(stored)) => {
-            let is_shown = |(name, sent)| stored.get(name).is_some_and(|stored| shows(sent, stored));
-            sent.len() == stored.len() && sent.iter().all(is_shown)
+            let is_shown =
+                |(name, sent): (&String, &Tree)| stored.get(name).is_some_and(|stored| shows(sent, stored));
+            sent.iter().len() == stored.iter().len() && sent.iter().all(is_shown)
         }
         (sent, stored) => sent == stored,
     }
@@ -472,7 +473,8 @@ mod tests {
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Tree::Array),
-                prop::collection::btree_map("[a-c]", inner, 0..3).prop_map(Tree::Object),
+                prop::collection::btree_map("[a-c]", inner, 0..3)
+                    .prop_map(|members| Tree::Object(members.into_iter().collect())),
             ]
         })
     }
@@ -517,9 +519,11 @@ mod tests {
                 }
             }
             Tree::Object(members) => {
-                for member in members.values_mut() {
-                    edit(member, edits);
-                }
+                let edited = members.clone().into_iter().map(|(name, mut member)| {
+                    edit(&mut member, edits);
+                    (name, member)
+                });
+                *members = edited.collect();
             }
             _ => {}
         }
@@ -535,7 +539,7 @@ mod tests {
                     }
                 }
                 Tree::Object(members) => {
-                    for (name, member) in members {
+                    for (name, member) in members.iter() {
                         find(member, &format!("{place}/{name}"), found);
                     }
                 }
@@ -555,7 +559,7 @@ mod tests {
     }
 
     fn payload(tree: Tree) -> Tree {
-        Tree::Object([("payload".to_owned(), tree)].into())
+        Tree::Object([("payload".to_owned(), tree)].into_iter().collect())
     }
 
     proptest! {

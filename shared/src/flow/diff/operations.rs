@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::mem;
 
 use serde::{Serialize, ser};
@@ -5,7 +6,7 @@ use serde::{Serialize, ser};
 use super::pairs::Pairs;
 use super::{below, members};
 use crate::flow::Document;
-use crate::json::Tree;
+use crate::json::{Object, Tree};
 
 /// As many as a patch that is sent to a flow may have; rather than more, a larger value is replaced.
 const MAX_OPERATIONS: usize = 1000;
@@ -38,7 +39,9 @@ pub fn json_patch(from: &Document, to: &Document) -> serde_json::Result<Vec<Oper
     }
     let (from, to) = (Tree::read(&from)?, Tree::read(&to)?);
     let (Tree::Object(from), Tree::Object(to)) = (&from, &to) else { return Ok(Vec::new()) };
-    let parts = members(from, to).map(|(name, old, new)| {
+    let (from, to) = (by_name(from), by_name(to));
+    let parts = members(&from, &to).map(|(name, old, new)| {
+        let (old, new) = (old.copied(), new.copied());
         let mut writer = Writer::default();
         writer.below(name, old, new);
         (name, new, writer.operations)
@@ -54,6 +57,10 @@ pub fn json_patch(from: &Document, to: &Document) -> serde_json::Result<Vec<Oper
         }
     }
     Ok(parts.into_iter().flat_map(|(_, _, operations)| operations).collect())
+}
+
+fn by_name(object: &Object) -> BTreeMap<&str, &Tree> {
+    object.iter().map(|(name, member)| (name.as_str(), member)).collect()
 }
 
 /// At least as many as there are values and names in JSON.
@@ -106,8 +113,8 @@ impl Writer {
         let mark = Mark { operations: self.operations.len(), paths: self.paths };
         match (from, to) {
             (Some(Tree::Object(old)), Some(Tree::Object(new))) => {
-                for (name, old, new) in members(old, new) {
-                    self.below(name, old, new);
+                for (name, old, new) in members(&by_name(old), &by_name(new)) {
+                    self.below(name, old.copied(), new.copied());
                     if self.is_too_much_since(mark) {
                         break;
                     }
