@@ -22,6 +22,8 @@ HEAD = {"id", "document", "tag", "revision", "sequence", "status", "createdAt", 
 # Consumers drop events with a lower sequence than they know. How far a flow had come whose head is
 # lost nobody knows; gaps do no harm.
 GAP = 1000
+# What is gone takes along what was replaced before; it is told in whole seconds, and by another clock than this one's.
+LATER = 60_000
 # What a head says of a run.
 RUN = ("runId", "startedBy", "orphan", "statusReason", "statusSince", "unconfirmed", "announcedAt", "repeats")
 # The listing rows of flows: by owner, of all, by the secrets they use; and those of deleted ones.
@@ -45,13 +47,17 @@ def document_of(head):
         return None
 
 
+def expiry(now, days):
+    return str(now // 1000 + days * 24 * 60 * 60)
+
+
 def version_of(head, now, days):
     """What a flow was until now, as shared/src/store/versions.rs writes it."""
     digest = hashlib.sha256(document_of(head)).digest()
     name = base64.urlsafe_b64encode(digest).decode()[:24]
-    kept = {"pk": head["pk"], "replacedAt": {"N": str(now)}}
+    kept = {"pk": head["pk"], "replacedAt": {"N": str(now + LATER)}}
     if days:
-        kept["expiresAt"] = {"N": str(now // 1000 + days * 24 * 60 * 60)}
+        kept["expiresAt"] = {"N": expiry(now, days)}
     version = {"sk": {"S": f"REV#{int(head['revision']['N']):012}"}, "revision": head["revision"], "author": head.get("author", head["actor"]),
                "createdAt": head.get("updatedAt", head["changedAt"]), "hash": {"S": name}, **{key: head[key] for key in ("summary",) if key in head}}
     return [{**kept, **version}, {**kept, "sk": {"S": f"BODY#{name}"}, "document": head["document"]}]
@@ -84,6 +90,11 @@ class Stored:
 
     def status(self):
         return self.head["status"]["S"]
+
+    def lasting_versions(self):
+        """Those that have not expired."""
+        now = int(time.time())
+        return {sk: version for sk, version in self.versions.items() if "expiresAt" not in version or int(version["expiresAt"]["N"]) > now}
 
     def content(self):
         """All but the run, and when it was changed."""
@@ -127,8 +138,7 @@ def put_back(dynamodb, table, then, live, operator, days):
         # From what cannot be read to a flow is no event; from nothing to a flow is one. Its versions go with it.
         dynamodb.delete_item(TableName=table, Key={"pk": live.head["pk"], "sk": live.head["sk"]}, **unchanged(live))
         seen, kept = Stored(), {}
-    # After that: what was replaced later is not erased with what is gone.
-    now = max(time.time_ns() // 1_000_000 + 1, then.number("changedAt"), live.number("changedAt"))
+    now = max(time.time_ns() // 1_000_000, then.number("changedAt"), live.number("changedAt"))
     # Where nothing is replaced that can be read, the version before is what it was then.
     version = version_of(live.head if live.can_be_read else then.head, now, days)
     if version[0]["sk"]["S"] in live.versions:
@@ -152,8 +162,14 @@ def put_back(dynamodb, table, then, live, operator, days):
     # At most 76 of the 100 items of a transaction: a flow has up to 20 owners and 16 secrets.
     dynamodb.transact_write_items(TransactItems=writes)
     # Only now: the versions of a flow that is gone are erased.
-    for sk in versions.keys() - kept.keys() - {item["sk"]["S"] for item in version}:
-        dynamodb.put_item(TableName=table, Item=versions[sk] | {"replacedAt": {"N": str(now)}})
+    put_versions(dynamodb, table, [versions[sk] for sk in versions.keys() - kept.keys() - {item["sk"]["S"] for item in version}], now, days)
+
+
+def put_versions(dynamodb, table, versions, now, days):
+    """As if they had been replaced now."""
+    replaced = {"replacedAt": {"N": str(now + LATER)}, **({"expiresAt": {"N": expiry(now, days)}} if days else {})}
+    for version in versions:
+        dynamodb.put_item(TableName=table, Item=version | replaced)
 
 
 def operator_name():
@@ -181,7 +197,11 @@ def main():
         if "ResourceNotFound" in str(error):
             sys.exit(f"there is no table {options.restored_table} here: aws dynamodb list-tables")
         raise
+    # Rows go with the head that was there before they were read: when that has changed, nothing of it is put back.
+    heads = {id: stored.head for id, stored in read(dynamodb, table).items()}
     live_all = read(dynamodb, table)
+    for id, stored in live_all.items():
+        stored.head = heads.get(id)
     wanted = options.flow or sorted(id for id, stored in then_all.items() if stored.is_flow())
     same = done = failures = 0
     for id in wanted:
@@ -199,8 +219,14 @@ def main():
         if not then.is_flow():
             outcome = "FAILED"
         elif live.is_flow() and live.content() == then.content():
-            same += 1
-            continue
+            lost = then.lasting_versions().keys() - live.versions.keys()
+            if not lost:
+                same += 1
+                continue
+            kind, outcome = "lacks versions", "would be put back"
+            if not options.dry_run:
+                put_versions(dynamodb, table, [then.versions[sk] for sk in lost], time.time_ns() // 1_000_000, days)
+                outcome = "put back"
         elif live.is_flow() and live.status() != "inactive":
             outcome = f"FAILED, it is {live.status()}: stop it first"
         elif options.dry_run:

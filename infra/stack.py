@@ -88,6 +88,7 @@ class Function(NamedTuple):
     live: int  # the version that its alias leads to
     deployed: int  # the one that CloudFormation knows
     shifting: dict  # the versions that get a part of the calls
+    unchanged: dict  # the condition that the alias is as it was
 
 
 class Stack:
@@ -106,8 +107,8 @@ class Stack:
             sys.exit(f"the stack {name} is no flow repository: it has no output {missing[0]}; infra/deploy --stack prod says the name of a stage's")
 
     def must_be_at_rest(self):
-        # Cleaning up after an update changes nothing that runs.
-        if self.status.endswith("_IN_PROGRESS") and "CLEANUP" not in self.status:
+        # Cleaning up, too: it deletes versions that were replaced.
+        if self.status.endswith("_IN_PROGRESS"):
             sys.exit(f"{self.name} is {self.status}: wait for it, or put it back: aws cloudformation cancel-update-stack --stack-name {self.name}")
 
     def function(self, logical):
@@ -130,4 +131,4 @@ class Stack:
                 alias = functions.get_alias(FunctionName=name, Name="live")
                 live = int(alias["FunctionVersion"])
                 shifting = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights") or {}
-                yield Function(resource["LogicalResourceId"], name, live, deployed.get(name, live), shifting)
+                yield Function(resource["LogicalResourceId"], name, live, deployed.get(name, live), shifting, {name: alias[name] for name in ["RevisionId"] if name in alias})

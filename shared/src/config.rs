@@ -434,24 +434,25 @@ impl Config {
     pub fn auth(&self) -> Result<AuthSettings, ConfigError> {
         let authority = self.jwks_authority()?;
         let has_authority = authority.is_some();
-        let sources = [
-            self.optional("AUTH_JWKS_URL")
-                .map(|url| check_jwks_url(&url).map(|()| KeySource::Url { url, authority })),
-            self.optional("AUTH_JWKS").map(|jwks| {
-                Ok(if jwks.trim_start().starts_with('{') {
-                    KeySource::Inline(jwks)
-                } else {
-                    KeySource::File(PathBuf::from(jwks))
-                })
-            }),
-            self.optional("AUTH_HS256_SECRET").map(|secret| Ok(KeySource::Secret(secret))),
-        ];
-        let mut sources = sources.into_iter().flatten();
+        let url = self.optional("AUTH_JWKS_URL").map(|url| {
+            check_jwks_url(&url)?;
+            Ok(("AUTH_JWKS_URL", KeySource::Url { url, authority }))
+        });
+        let jwks = self.optional("AUTH_JWKS").map(|jwks| {
+            let is_inline = jwks.trim_start().starts_with('{');
+            let source =
+                if is_inline { KeySource::Inline(jwks) } else { KeySource::File(PathBuf::from(jwks)) };
+            Ok(("AUTH_JWKS", source))
+        });
+        let secret = self.optional("AUTH_HS256_SECRET");
+        let secret = secret.map(|secret| Ok(("AUTH_HS256_SECRET", KeySource::Secret(secret))));
+        let mut sources = [url, jwks, secret].into_iter().flatten();
         let name = "AUTH_JWKS_URL";
-        let keys =
+        let (name, keys) =
             sources.next().ok_or(ConfigError { name, problem: "is not set, nor is AUTH_JWKS".into() })??;
-        if sources.next().is_some() {
-            return Err(ConfigError { name, problem: "is not the only source of keys".into() });
+        if let Some(other) = sources.next() {
+            let problem = format!("is set beside {}: keys come from one place", other?.0).into();
+            return Err(ConfigError { name, problem });
         }
         if has_authority && !matches!(keys, KeySource::Url { .. }) {
             return Err(ConfigError { name: "AUTH_JWKS_CA", problem: "needs AUTH_JWKS_URL".into() });
@@ -662,7 +663,7 @@ mod tests {
         assert_eq!(auth(&[]).err().unwrap().name, "AUTH_JWKS_URL");
         assert_eq!(
             auth(&[("AUTH_JWKS", "{}"), ("AUTH_HS256_SECRET", "s")]).err().unwrap().problem,
-            "is not the only source of keys"
+            "is set beside AUTH_HS256_SECRET: keys come from one place"
         );
         let settings = auth(&[("AUTH_JWKS", "/etc/jwks.json")]).ok().unwrap();
         assert!(matches!(settings.keys, KeySource::File(_)));

@@ -194,9 +194,10 @@ class Deploy(unittest.TestCase):
         warning = "prod: AlarmTarget is empty: nobody hears of its alarms; see docs/operations.md#who-is-told\n"
         code, seen = self.deploy("prod", "Release=1")
         self.assertEqual((code, seen.startswith(warning), "sam deploy --config-env prod" in seen), (0, True, True), seen)
-        for arguments in [["dev"], ["prod", "AlarmTarget=arn:aws:sns:eu-central-1:1:alarms"]]:
+        self.assertIn("prod: DocsUrl is no URL: ", seen)
+        for arguments in [["dev"], ["prod", "AlarmTarget=arn:aws:sns:eu-central-1:1:alarms", "DocsUrl=https://docs.example.com"]]:
             code, seen = self.deploy(*arguments, "Release=1", "--no-confirm-changeset")
-            self.assertEqual((code, "AlarmTarget" in seen, "--no-confirm-changeset" in seen), (0, False, True), seen)
+            self.assertEqual((code, "AlarmTarget" in seen or "DocsUrl" in seen, "--no-confirm-changeset" in seen), (0, False, True), seen)
 
 
 class RollBack(unittest.TestCase):
@@ -280,7 +281,7 @@ class Change(unittest.TestCase):
         with Releases({"GetFlow": 3}) as stack:
             stack.fails = [("ListFlows", "UPDATE_IN_PROGRESS", ""), ("GetFlow", "UPDATE_FAILED", "no sandboxes left"), ("Api", "UPDATE_FAILED", "cancelled")]
             code, seen = run("change", STACK, "LogLevel=debug", url=stack.url)
-            self.assertEqual((code, seen.splitlines()[-1]), (1, "flows was not changed, GetFlow: no sandboxes left"), seen)
+            self.assertEqual((code, seen.splitlines()[-1]), (1, "flows was put back (UPDATE_ROLLBACK_COMPLETE), GetFlow: no sandboxes left"), seen)
 
     def test_what_was_rolled_back_does_not_come_back_with_a_setting(self):
         with Releases({"GetFlow": 2}, {"GetFlow": 3}) as stack:

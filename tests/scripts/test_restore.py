@@ -171,6 +171,17 @@ class Restore(unittest.TestCase):
         _, found = self.api("GET", "/flows?filter%5Bdeleted%5D=true")
         self.assertEqual(found, [])
 
+    def test_what_was_interrupted_is_done_by_the_next_run(self):
+        id = self.create()
+        self.api("PATCH", f"/flows/{id}", {"name": "later"})
+        self.copy()
+        self.dynamodb.delete_item(TableName="flow-repository", Key={"pk": {"S": f"FLOW#{id}"}, "sk": {"S": "REV#000000000001"}})
+        self.assertEqual(self.api("GET", f"/flows/{id}/versions/1")[0], 404)
+        self.assertEqual(self.restore("--dry-run"), (0, f"{id}  lacks versions, was inactive: would be put back\n1 to put back, 0 failed, 0 the same, 0 newer and left alone\n"))
+        self.assertEqual(self.restore(), (0, f"{id}  lacks versions, was inactive: put back\n1 put back, 0 failed, 0 the same, 0 newer and left alone\n"))
+        self.assertEqual(self.api("GET", f"/flows/{id}/versions/1")[0], 200)
+        self.assertEqual(self.restore()[1], "0 put back, 0 failed, 1 the same, 0 newer and left alone\n")
+
     def test_what_is_no_copy_of_flows_is_said(self):
         keys = [{"AttributeName": "name", "KeyType": "HASH"}]
         self.dynamodb.create_table(TableName="restored-table", BillingMode="PAY_PER_REQUEST", KeySchema=keys,

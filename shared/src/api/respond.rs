@@ -88,11 +88,11 @@ pub fn with_notes(flow: &Flow, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     said
 }
 
-/// The same of one of many flows.
-fn some_warnings(mut warnings: Vec<Map<String, Value>>) -> Vec<Map<String, Value>> {
+/// The same of one of many flows, whose place is `prefix`.
+fn some_warnings(prefix: &str, mut warnings: Vec<Map<String, Value>>) -> Vec<Map<String, Value>> {
     if warnings.len() > MAX_ENTRIES {
         warnings.truncate(MAX_ENTRIES);
-        warnings.push(fault_entry(&more_faults(), INCOMPLETE.as_u16()));
+        warnings.push(with_prefix(prefix, fault_entry(&more_faults(), INCOMPLETE.as_u16())));
     }
     warnings
 }
@@ -176,7 +176,7 @@ impl Part {
     pub fn done(app: &App, flow: &Flow, prefix: &str) -> Result<Self, Problem> {
         Ok(Self {
             flow: RawValue::from_string(FlowView::from(flow).json()?)?,
-            warnings: written(some_warnings(warnings(app, flow, prefix)))?,
+            warnings: written(some_warnings(prefix, warnings(app, flow, prefix)))?,
         })
     }
 }
@@ -241,7 +241,7 @@ fn told(
             Err(Problem::Answered(answer)) => match serde_json::from_str::<Answered>(&answer.body) {
                 Ok(item) => {
                     let entries = item.meta.warnings.into_iter().map(|entry| with_prefix(&prefix, entry));
-                    meta.warnings.extend(written(some_warnings(entries.collect()))?);
+                    meta.warnings.extend(written(some_warnings(&prefix, entries.collect()))?);
                     BulkItem::Flow(Some(item.data))
                 }
                 Err(_) => BulkItem::Flow(None),

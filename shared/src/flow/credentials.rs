@@ -143,6 +143,8 @@ mod tests {
             (json!({"keyType": "other", "keyValue": "apikey", "valueValue": KEY}), vec!["/valueValue"]),
             (json!({"t": "set", "p": "payload.token", "to": KEY}), vec!["/to"]),
             (json!({"password": {"type": "string", "value": "hunter2"}}), vec!["/password/value"]),
+            (json!({"name": "password", "value": "hunter2", "default": ""}), vec!["/value"]),
+            (json!({"value": KEY, "Value": KEY, "name": "token"}), vec!["/Value", "/value"]),
             (json!({"name": "If-None-Match", "value": KEY}), vec![]),
             (json!({"name": "Authorization", "value": "Bearer {{ secret('SHOP') }}"}), vec![]),
             (json!({"name": "Forgot password", "value": "forgotten"}), vec![]),

@@ -39,7 +39,9 @@ pub(super) fn pack(json: &[u8]) -> Result<Vec<u8>, Error> {
 pub(super) fn unpack(frame: &[u8]) -> Result<Vec<u8>, Error> {
     let number = dictionary_of(frame);
     if ![0, NUMBER].contains(&number) {
-        let why = format!("compressed with dictionary {number}, and this version has {NUMBER}");
+        let why = format!(
+            "compressed with dictionary {number}, and this version has {NUMBER}; a local server's data folder can be deleted"
+        );
         return Err(Error::Unreadable(why.into()));
     }
     // What a frame says of its size is as much memory as is taken: asked for the most there is, the allocator
@@ -134,7 +136,9 @@ mod tests {
             let Err(Error::Unreadable(why)) = unpack(packed) else { panic!("unpacked {number}") };
             assert_eq!(
                 why.to_string(),
-                format!("compressed with dictionary {number}, and this version has 2")
+                format!(
+                    "compressed with dictionary {number}, and this version has 2; a local server's data folder can be deleted"
+                )
             );
         }
     }

@@ -317,7 +317,7 @@ impl<'de> Visitor<'de> for Search<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let Self { pointer, found, said: mut label, .. } = self;
         let length = pointer.len();
-        let mut value = None;
+        let mut values = Vec::new();
         while let Some(name) = members.next_key::<String>()? {
             pointer.push('/');
             if name.contains(['~', '/']) {
@@ -331,16 +331,16 @@ impl<'de> Visitor<'de> for Search<'_> {
             let is_part = is_label || is_value;
             let text = members.next_value_seed(Search { pointer, found, said, is_part })?;
             match text {
-                Some(text) if is_value => value = Some((pointer.clone(), text)),
+                Some(text) if is_value => values.push((cut(pointer).to_owned(), text)),
                 Some(text) if label == Said::Nothing => label = self::said(&text),
                 _ => {}
             }
             pointer.truncate(length);
         }
-        if let Some((mut pointer, text)) = value
-            && is_called_so(label, &text)
-        {
-            Search { pointer: &mut pointer, found, said: label, is_part: false }.note()?;
+        for (mut pointer, text) in values {
+            if is_called_so(label, &text) {
+                Search { pointer: &mut pointer, found, said: label, is_part: false }.note()?;
+            }
         }
         Ok(None)
     }
