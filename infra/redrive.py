@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Hands what was set aside once more to its function; see docs/operations.md, Redrive. Needs boto3."""
 
 import base64

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Copies flows back from a table restored from a backup; see docs/operations.md, Restore. Needs boto3."""
 
 import base64

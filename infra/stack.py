@@ -12,10 +12,12 @@ try:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 except ImportError:
     boto3 = None
 
 AWS_ERRORS = (BotoCoreError, ClientError) if boto3 else ()
+ANSWERS_OF_OTHERS = (ResponseParserError,) if boto3 else ()
 # What a stack of template.yaml has, and no other.
 OUTPUTS = {"TableName", "EventBusName", "UnreadableChangesUrl", "UnpublishedChangesBucket"}
 ADVICE = {
@@ -47,6 +49,8 @@ def run(main):
         sys.exit("interrupted; it can be run again")
     except AWS_ERRORS as error:
         sys.exit(explain(error))
+    except ANSWERS_OF_OTHERS:
+        sys.exit("what answers is not AWS: look at AWS_ENDPOINT_URL, and whether a proxy wants you to sign in")
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,7 +69,10 @@ def client(service, **config):
     # The AWS CLI takes either name, boto3 this one.
     if "AWS_REGION" in os.environ:
         os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
-    return boto3.client(service, config=Config(**config))
+    try:
+        return boto3.client(service, config=Config(**config))
+    except ValueError as error:
+        sys.exit(f"a variable AWS_… of the environment makes no sense: {error}")
 
 
 def settings(arguments):
@@ -93,6 +100,8 @@ class Function(NamedTuple):
 
 class Stack:
     def __init__(self, name):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+            sys.exit(f"{name!r} is no name of a stack, which comes first: infra/deploy --stack prod says that of a stage's")
         self.name, self.cloudformation = name, client("cloudformation")
         try:
             described = self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]

@@ -32,6 +32,9 @@ const SETTINGS: [&str; 11] = [
     "SECRET_RENEWAL",
     "VERSION_DAYS",
 ];
+/// With these set, tokens are somebody else's.
+const OF_TOKENS: [&str; 5] =
+    ["AUTH_AUDIENCE", "AUTH_HS256_SECRET", "AUTH_ISSUER", "AUTH_JWKS", "AUTH_JWKS_URL"];
 /// The printed token is good for a day's work.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -145,19 +148,21 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
         Some(data) if data.as_os_str() == ":memory:" => None,
         data => Some(data.unwrap_or_else(default_folder)),
     };
+    let settings = settings();
+    let has_own_tokens = !settings.iter().any(|(name, _)| OF_TOKENS.contains(&name.as_str()));
     let options = Options {
         port: arguments.port,
         folder: folder.clone(),
         seed: arguments.seed,
         orchestrator: arguments.orchestrator == Orchestrator::Auto,
-        settings: settings(),
+        settings,
         dynamodb: OtherDynamoDb::from_env(|| TABLE.into())?,
         aws: arguments.aws_port.map(|port| SocketAddr::new(arguments.aws_host, port)),
     };
     let server = Server::start(options).await?;
     // Before anything is said: whoever reads it may interrupt at once.
     let interrupted = interrupted()?;
-    introduce(&server, folder)?;
+    introduce(&server, folder, has_own_tokens)?;
     interrupted.await;
     eprintln!("\nStopping.");
     server.stop().await?;
@@ -182,7 +187,7 @@ fn log(level: Level) {
     tracing_subscriber::registry().with(format).with(filter).init();
 }
 
-fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
+fn introduce(server: &Server, folder: Option<PathBuf>, has_own_tokens: bool) -> Result<(), Error> {
     let token = server.issuer.token(&Claims {
         sub: "developer".into(),
         tenant: Some("acme".into()),
@@ -192,14 +197,17 @@ fn introduce(server: &Server, folder: Option<PathBuf>) -> Result<(), Error> {
     let address = server.address;
     let kept = folder.map_or_else(|| "memory".into(), |folder| folder.display().to_string());
     let aws = server.aws.map(introduce_aws).unwrap_or_default();
+    let token = if has_own_tokens {
+        format!("You are user developer of tenant acme, for a day:\n\nexport TOKEN={token}")
+    } else {
+        "Set TOKEN to a token of your identity provider first.\n".into()
+    };
     writeln!(
         stdout(),
         r#"The flow repository listens on http://{address}; data is kept in {kept}
 {aws}
-Paste this into another terminal. You are user developer of tenant acme, for a day:
-
-export TOKEN={token}
-api() {{ curl -s -H "Authorization: Bearer $TOKEN" -H Content-Type: "{address}$@"; echo; }}
+Paste this into another terminal. {token}
+api() {{ curl -gsS -H "Authorization: Bearer $TOKEN" -H Content-Type: "{address}$@"; echo; }}
 FLOW='{{"name":"Orders","graph":{{"nodes":[{{"id":"a","componentId":"my-component","function":"f"}}]}}}}'
 
 Store the flow, list all, start it, stop it:

@@ -43,7 +43,7 @@ pub(crate) fn section(root: &Path) -> Result<String, Error> {
     let mut section = format!(
         "\n## Real flows\n\nWhat others have published, as documents: the median of what they take \
          compressed, and how many heads take\none write unit when they have just been created, which is {beside_the_document} bytes and the document. \
-         Measured by `tests/bench/real-flows`; the flow of 4 KB is made to pack as they do, and neither `dictionary` nor what zstd's\ntrainer has made knows a flow of the same authors, and \
+         Measured by `tests/bench/real-flows`; the flow of 4 KB is made to pack as they do, and neither `dictionary` nor what zstd's\ntrainer has made knows a flow of the same repository, and \
          functions have no level above 4 ([ADR 0020](adr/0020-dictionary.md)).\n\n|"
     );
     for Class { from, to, flows } in &classes {
