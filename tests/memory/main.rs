@@ -17,8 +17,8 @@ use proptest::prelude::*;
 
 /// Bytes of memory for each byte of a body. Only flows of ten thousands of the smallest nodes take more than 20.
 const SHARE: usize = 22;
-/// Of standard patches, which are read as trees of texts; their values are counted.
-const SHARE_OF_PATCH: usize = 64;
+/// Of what is read as a tree: values of secrets, which have 64 KiB, and standard patches, whose values are counted.
+const SHARE_OF_TREE: usize = 64;
 /// What a request takes besides: its token, its calls, and the buffers of connections.
 const FIXED: usize = 1024 * 1024;
 
@@ -53,7 +53,8 @@ fn check(functions: &Functions, route: usize, body: &str) -> Result<(), String> 
     if bytes > shared::limits::LAMBDA_ANSWER_BYTES {
         return Err(format!("an answer of {bytes} bytes to {of}"));
     }
-    let most = if media_type == "application/json" { SHARE } else { SHARE_OF_PATCH };
+    let is_tree = function.ends_with("secret") || media_type != "application/json";
+    let most = if is_tree { SHARE_OF_TREE } else { SHARE };
     if memory > most * body.len() + FIXED {
         return Err(format!("{memory} bytes of memory, {share} times the body, for {of}"));
     }
