@@ -89,6 +89,11 @@ def mark(parameters):
     return hashlib.sha256(json.dumps(of_functions, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def check_name(name):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        sys.exit(f"{name!r} is no name of a stack, which comes first: infra/deploy --stack prod says that of a stage's")
+
+
 class Function(NamedTuple):
     logical: str
     name: str
@@ -100,8 +105,7 @@ class Function(NamedTuple):
 
 class Stack:
     def __init__(self, name):
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-            sys.exit(f"{name!r} is no name of a stack, which comes first: infra/deploy --stack prod says that of a stage's")
+        check_name(name)
         self.name, self.cloudformation = name, client("cloudformation")
         try:
             described = self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]

@@ -2,7 +2,7 @@
 
 use ::local::Options;
 use serde_json::{Value, json};
-use tests::{ALL, Answer, Api, complete_flow};
+use tests::{ALL, Answer, Api, complete_flow, other_dynamodb};
 
 const READER: &str = "secrets.secret.readRaw";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -297,8 +297,10 @@ async fn a_setting_gives_components_what_renews_a_credential() {
 #[tokio::test]
 async fn what_was_patched_in_without_the_setting_has_kept_its_refresh_token() {
     let folder = std::env::temp_dir().join(format!("flow-repository-{}", shared::flow::ObjectId::generate()));
+    let dynamodb = other_dynamodb();
     let options = |renewal: &str| Options {
         folder: Some(folder.clone()),
+        dynamodb: dynamodb.clone(),
         settings: vec![("SECRET_RENEWAL".into(), renewal.into())],
         ..Options::default()
     };
