@@ -250,14 +250,8 @@ impl Config {
     /// # Errors
     /// When it is anything else.
     pub fn component_check(&self) -> Result<ComponentCheck, ConfigError> {
-        match self.optional("COMPONENT_CHECK").as_deref() {
-            None | Some("at-start") => Ok(ComponentCheck::AtStart),
-            Some("at-save") => Ok(ComponentCheck::AtSave),
-            Some(_) => Err(ConfigError {
-                name: "COMPONENT_CHECK",
-                problem: "is neither at-start nor at-save".into(),
-            }),
-        }
+        let words = [("at-start", ComponentCheck::AtStart), ("at-save", ComponentCheck::AtSave)];
+        self.one_of("COMPONENT_CHECK", words)
     }
 
     /// `TENANT_ROLE`: the role of a tenant in the flows that its users create; default `owner`.
@@ -341,6 +335,18 @@ impl Config {
         self.flag("REQUIRE_IF_MATCH", false)
     }
 
+    /// What one of two words says; if there is none, what the first does.
+    fn one_of<T>(&self, name: &'static str, words: [(&str, T); 2]) -> Result<T, ConfigError> {
+        let word = self.optional(name);
+        let [(first, by_default), (second, other)] = words;
+        match word.as_deref() {
+            None => Ok(by_default),
+            Some(word) if word == first => Ok(by_default),
+            Some(word) if word == second => Ok(other),
+            Some(_) => Err(ConfigError { name, problem: format!("is neither {first} nor {second}").into() }),
+        }
+    }
+
     fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
         let value = self.optional(name).map_or(Ok(default), |value| value.parse());
         value.map_err(|_| ConfigError { name, problem: "is neither true nor false".into() })
@@ -351,13 +357,8 @@ impl Config {
     /// # Errors
     /// When it is anything else.
     pub fn credential_check(&self) -> Result<CredentialCheck, ConfigError> {
-        match self.optional("CREDENTIAL_CHECK").as_deref() {
-            None | Some("warn") => Ok(CredentialCheck::Warn),
-            Some("refuse") => Ok(CredentialCheck::Refuse),
-            Some(_) => {
-                Err(ConfigError { name: "CREDENTIAL_CHECK", problem: "is neither warn nor refuse".into() })
-            }
-        }
+        let words = [("warn", CredentialCheck::Warn), ("refuse", CredentialCheck::Refuse)];
+        self.one_of("CREDENTIAL_CHECK", words)
     }
 
     /// `RULE_LEVELS`: levels of rules, such as `graph.cycle=error,edge.self=off`; by default those of the
@@ -379,14 +380,7 @@ impl Config {
     /// # Errors
     /// When it is anything else.
     pub fn everybody_stores_secrets(&self) -> Result<bool, ConfigError> {
-        match self.optional("SECRET_CREATION").as_deref() {
-            None | Some("permission") => Ok(false),
-            Some("authenticated") => Ok(true),
-            Some(_) => Err(ConfigError {
-                name: "SECRET_CREATION",
-                problem: "is neither permission nor authenticated".into(),
-            }),
-        }
+        self.one_of("SECRET_CREATION", [("permission", false), ("authenticated", true)])
     }
 
     /// `SECRET_RENEWAL`: `withheld` (default) or `readable`; whether components get what renews credentials.
@@ -394,14 +388,7 @@ impl Config {
     /// # Errors
     /// When it is anything else.
     pub fn components_renew_secrets(&self) -> Result<bool, ConfigError> {
-        match self.optional("SECRET_RENEWAL").as_deref() {
-            None | Some("withheld") => Ok(false),
-            Some("readable") => Ok(true),
-            Some(_) => Err(ConfigError {
-                name: "SECRET_RENEWAL",
-                problem: "is neither withheld nor readable".into(),
-            }),
-        }
+        self.one_of("SECRET_RENEWAL", [("withheld", false), ("readable", true)])
     }
 
     /// `SECRETS_PREFIX`: what names in Secrets Manager begin with; `SECRETS_KMS_KEY`: the key, by default
