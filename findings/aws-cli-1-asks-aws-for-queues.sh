@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# AWS CLI 1.45.11 asks every service at AWS_ENDPOINT_URL, as its documentation says, but for SQS, whose requests go to AWS:
-# https://<region>.queue.amazonaws.com. With boto3 of the same day they go where the variable says.
+# AWS CLI 1.45.11 asks AWS for queues, at https://<region>.queue.amazonaws.com, whatever AWS_ENDPOINT_URL says. For topics, as for
+# boto3 of that day, requests go where the variable says, which its documentation has for every service.
 # Nothing here reaches AWS: a proxy on loopback notes where the requests are to go, and refuses them.
 set -euo pipefail
 folder=$(mktemp -d)
